@@ -1,0 +1,33 @@
+//! Development tasks, run as `cargo xtask TASK`. One file per task.
+
+mod bench;
+mod ci;
+mod docs;
+mod run;
+mod schema;
+mod tidy;
+
+use clap::Parser;
+
+/// Development tasks for quicproquo.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    Schema(schema::Args),
+    Tidy(tidy::Args),
+    Docs(docs::Args),
+    Ci(ci::Args),
+    Bench(bench::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    let task = Task::parse();
+    run::enter_workspace_root()?;
+    match task {
+        Task::Schema(args) => schema::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+        Task::Docs(args) => docs::run(&args),
+        Task::Ci(args) => ci::run(&args),
+        Task::Bench(args) => bench::run(&args),
+    }
+}

@@ -1,0 +1,87 @@
+@0xd1c2a7f0b3e49105;
+# Groups as the delivery service sees them: public MLS state, opaque payloads.
+
+using Ids = import "ids.capnp";
+
+interface Groups {
+  create @0 (group :NewGroup) -> (reply :CreateReply);
+  commit @1 (group :Data, commit :Commit) -> (reply :CommitReply);
+  post @2 (group :Data, post :Post) -> (reply :PostReply);
+  leave @3 (group :Data, epoch :UInt64, proposal :Data) -> (reply :PostReply);
+  tree @4 (group :Data, epoch :UInt64) -> (reply :TreeReply);
+}
+
+struct NewGroup {
+  groupInfo @0 :Data;      # MLSMessage(GroupInfo) of epoch 0, without the tree
+  ratchetTree @1 :Data;
+  first @2 :Commit;        # the commit that adds the first members; null for a group of one
+}
+
+struct Commit {
+  expectedEpoch @0 :UInt64;
+  commit @1 :Data;         # MLSMessage(PublicMessage)
+  groupInfo @2 :Data;      # MLSMessage(GroupInfo) after the commit, without the tree
+  welcomes @3 :List(SealedWelcome);
+}
+
+struct SealedWelcome {
+  device @0 :Data;         # 16 bytes
+  envelope @1 :Data;
+}
+
+struct Post {
+  epoch @0 :UInt64;
+  payload @1 :Data;        # MLSMessage(PrivateMessage)
+  expiresAtMs @2 :UInt64;  # 0: kept for the server's retention time
+}
+
+struct CreateReply {
+  union {
+    refused @0 :Ids.Refusal;
+    created @1 :UInt64;    # sequence number of the first commit, 0 without one
+    exists @2 :Data;       # the group id of the direct conversation that these two already have
+  }
+}
+
+struct CommitReply {
+  union {
+    refused @0 :Ids.Refusal;
+    accepted @1 :UInt64;   # sequence number in the group's log
+    superseded @2 :Head;
+  }
+}
+
+struct PostReply {
+  union {
+    refused @0 :Ids.Refusal;
+    accepted @1 :UInt64;
+    staleEpoch @2 :Head;
+  }
+}
+
+struct TreeReply {
+  union {
+    refused @0 :Ids.Refusal;
+    ratchetTree @1 :Data;
+  }
+}
+
+struct Head {
+  epoch @0 :UInt64;
+  seq @1 :UInt64;
+}
+
+# The value of component 0xF051 in the group context's app-data dictionary. Members and server enforce it alike.
+struct GroupState {
+  format @0 :UInt16;
+  kind @1 :Kind;
+  admins @2 :List(Data);   # identity ids, 32 bytes each, ascending
+  add @3 :Who;
+  remove @4 :Who;
+  rename @5 :Who;
+  name @6 :Data;           # nonce and ciphertext under a key that the server never has
+  nameKey @7 :Data;        # that key, wrapped for the members of the epoch before; empty at creation
+
+  enum Kind { group @0; direct @1; }
+  enum Who { admins @0; members @1; }
+}

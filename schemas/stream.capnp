@@ -1,0 +1,52 @@
+@0xd1c2a7f0b3e49106;
+# Logs and cursors: how everything reaches a device.
+
+using Ids = import "ids.capnp";
+
+interface Delivery {
+  open @0 (sink :EventSink) -> (stream :Stream);
+}
+
+interface Stream {
+  subscribe @0 (log :LogId, after :UInt64) -> (reply :SubscribeReply);
+  # Everything up to these positions is stored on the device; the server may forget it.
+  acknowledge @1 (positions :List(Position)) -> ();
+}
+
+interface EventSink {
+  push @0 (entries :List(Entry)) -> stream;
+  # Nothing more is waiting in the logs of the first `subscriptions` subscribe calls.
+  caughtUp @1 (subscriptions :UInt32) -> ();
+  # Every 20 seconds; an answer is expected, so that both sides notice a dead stream.
+  heartbeat @2 (heads :List(Position)) -> ();
+  keyPackagesLow @3 (left :UInt32) -> ();
+}
+
+struct LogId {
+  union {
+    inbox @0 :Void;
+    group @1 :Data;
+  }
+}
+
+struct Position {
+  log @0 :LogId;
+  seq @1 :UInt64;
+}
+
+struct SubscribeReply {
+  union {
+    refused @0 :Ids.Refusal;
+    head @1 :UInt64;
+  }
+}
+
+struct Entry {
+  log @0 :LogId;
+  seq @1 :UInt64;
+  atMs @2 :UInt64;         # when the server accepted it
+  kind @3 :Kind;
+  payload @4 :Data;
+
+  enum Kind { message @0; commit @1; proposal @2; welcome @3; }
+}
