@@ -21,8 +21,9 @@ struct Account {
 }
 
 interface KeyPackages {
-  publish @0 (oneTime :List(Data), lastResort :Data) -> (reply :StockReply);
-  claim @1 (identity :Data) -> (reply :ClaimReply);
+  publish @0 (oneTime :List(Data), lastResort :List(Data)) -> (reply :StockReply);
+  # One key package of MLS cipher suite `suite` for each device of the identity.
+  claim @1 (identity :Data, suite :UInt16) -> (reply :ClaimReply);
 }
 
 struct StockReply {

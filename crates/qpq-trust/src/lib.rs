@@ -1,1 +1,23 @@
-//! placeholder
+//! Who is who, and what is allowed.
+//!
+//! Identities, device manifests, credentials, cipher suites, and the validation of key packages and commits. Both ends
+//! use this crate, so that what the server accepts is exactly what clients accept. It knows no socket, clock or file,
+//! and no private group state.
+
+pub mod error;
+
+pub mod identity;
+pub mod manifest;
+pub mod credential;
+pub mod proof;
+pub mod safety_number;
+
+pub mod opaque;
+pub mod suite;
+
+pub mod key_package;
+pub mod group;
+pub mod policy;
+pub mod commit;
+
+pub use error::TrustError;

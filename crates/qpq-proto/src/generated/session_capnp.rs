@@ -64,14 +64,8 @@ pub mod session {
     }
 
     impl ::core::fmt::Debug for Reader<'_> {
-        fn fmt(
-            &self,
-            f: &mut ::core::fmt::Formatter<'_>,
-        ) -> ::core::result::Result<(), ::core::fmt::Error> {
-            core::fmt::Debug::fmt(
-                &::core::convert::Into::<::capnp::dynamic_value::Reader<'_>>::into(*self),
-                f,
-            )
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::result::Result<(), ::core::fmt::Error> {
+            core::fmt::Debug::fmt(&::core::convert::Into::<::capnp::dynamic_value::Reader<'_>>::into(*self), f)
         }
     }
 
@@ -92,10 +86,7 @@ pub mod session {
 
     impl<'a> ::capnp::traits::Imbue<'a> for Reader<'a> {
         fn imbue(&mut self, cap_table: &'a ::capnp::private::layout::CapTable) {
-            self.reader
-                .imbue(::capnp::private::layout::CapTableReader::from_ref(
-                    cap_table,
-                ))
+            self.reader.imbue(::capnp::private::layout::CapTableReader::from_ref(cap_table))
         }
     }
 
@@ -119,9 +110,7 @@ pub mod session {
             !self.reader.get_pointer_field(0).is_null()
         }
         #[inline]
-        pub fn get_directory(
-            self,
-        ) -> ::capnp::Result<crate::generated::keys_capnp::directory::Client> {
+        pub fn get_directory(self) -> ::capnp::Result<crate::generated::keys_capnp::directory::Client> {
             match self.reader.get_pointer_field(1).get_capability() {
                 ::core::result::Result::Ok(c) => {
                     ::core::result::Result::Ok(::capnp::capability::FromClientHook::new(c))
@@ -134,9 +123,7 @@ pub mod session {
             !self.reader.get_pointer_field(1).is_null()
         }
         #[inline]
-        pub fn get_key_packages(
-            self,
-        ) -> ::capnp::Result<crate::generated::keys_capnp::key_packages::Client> {
+        pub fn get_key_packages(self) -> ::capnp::Result<crate::generated::keys_capnp::key_packages::Client> {
             match self.reader.get_pointer_field(2).get_capability() {
                 ::core::result::Result::Ok(c) => {
                     ::core::result::Result::Ok(::capnp::capability::FromClientHook::new(c))
@@ -162,9 +149,7 @@ pub mod session {
             !self.reader.get_pointer_field(3).is_null()
         }
         #[inline]
-        pub fn get_delivery(
-            self,
-        ) -> ::capnp::Result<crate::generated::stream_capnp::delivery::Client> {
+        pub fn get_delivery(self) -> ::capnp::Result<crate::generated::stream_capnp::delivery::Client> {
             match self.reader.get_pointer_field(4).get_capability() {
                 ::core::result::Result::Ok(c) => {
                     ::core::result::Result::Ok(::capnp::capability::FromClientHook::new(c))
@@ -183,10 +168,7 @@ pub mod session {
     }
     impl ::capnp::traits::HasStructSize for Builder<'_> {
         const STRUCT_SIZE: ::capnp::private::layout::StructSize =
-            ::capnp::private::layout::StructSize {
-                data: 0,
-                pointers: 5,
-            };
+            ::capnp::private::layout::StructSize { data: 0, pointers: 5 };
     }
     impl ::capnp::traits::HasTypeId for Builder<'_> {
         const TYPE_ID: u64 = _private::TYPE_ID;
@@ -213,30 +195,20 @@ pub mod session {
 
     impl<'a> ::capnp::traits::ImbueMut<'a> for Builder<'a> {
         fn imbue_mut(&mut self, cap_table: &'a mut ::capnp::private::layout::CapTable) {
-            self.builder
-                .imbue(::capnp::private::layout::CapTableBuilder::from_ref(
-                    cap_table,
-                ))
+            self.builder.imbue(::capnp::private::layout::CapTableBuilder::from_ref(cap_table))
         }
     }
 
     impl<'a> ::capnp::traits::FromPointerBuilder<'a> for Builder<'a> {
         fn init_pointer(builder: ::capnp::private::layout::PointerBuilder<'a>, _size: u32) -> Self {
-            builder
-                .init_struct(<Self as ::capnp::traits::HasStructSize>::STRUCT_SIZE)
-                .into()
+            builder.init_struct(<Self as ::capnp::traits::HasStructSize>::STRUCT_SIZE).into()
         }
         fn get_from_pointer(
             builder: ::capnp::private::layout::PointerBuilder<'a>,
             default: ::core::option::Option<&'a [::capnp::Word]>,
         ) -> ::capnp::Result<Self> {
             ::core::result::Result::Ok(
-                builder
-                    .get_struct(
-                        <Self as ::capnp::traits::HasStructSize>::STRUCT_SIZE,
-                        default,
-                    )?
-                    .into(),
+                builder.get_struct(<Self as ::capnp::traits::HasStructSize>::STRUCT_SIZE, default)?.into(),
             )
         }
     }
@@ -256,9 +228,7 @@ pub mod session {
             self.builder.into_reader().into()
         }
         pub fn reborrow(&mut self) -> Builder<'_> {
-            Builder {
-                builder: self.builder.reborrow(),
-            }
+            Builder { builder: self.builder.reborrow() }
         }
         pub fn reborrow_as_reader(&self) -> Reader<'_> {
             self.builder.as_reader().into()
@@ -292,9 +262,7 @@ pub mod session {
             !self.builder.is_pointer_field_null(0)
         }
         #[inline]
-        pub fn get_directory(
-            self,
-        ) -> ::capnp::Result<crate::generated::keys_capnp::directory::Client> {
+        pub fn get_directory(self) -> ::capnp::Result<crate::generated::keys_capnp::directory::Client> {
             match self.builder.get_pointer_field(1).get_capability() {
                 ::core::result::Result::Ok(c) => {
                     ::core::result::Result::Ok(::capnp::capability::FromClientHook::new(c))
@@ -304,19 +272,14 @@ pub mod session {
         }
         #[inline]
         pub fn set_directory(&mut self, value: crate::generated::keys_capnp::directory::Client) {
-            self.builder
-                .reborrow()
-                .get_pointer_field(1)
-                .set_capability(value.client.hook);
+            self.builder.reborrow().get_pointer_field(1).set_capability(value.client.hook);
         }
         #[inline]
         pub fn has_directory(&self) -> bool {
             !self.builder.is_pointer_field_null(1)
         }
         #[inline]
-        pub fn get_key_packages(
-            self,
-        ) -> ::capnp::Result<crate::generated::keys_capnp::key_packages::Client> {
+        pub fn get_key_packages(self) -> ::capnp::Result<crate::generated::keys_capnp::key_packages::Client> {
             match self.builder.get_pointer_field(2).get_capability() {
                 ::core::result::Result::Ok(c) => {
                     ::core::result::Result::Ok(::capnp::capability::FromClientHook::new(c))
@@ -325,14 +288,8 @@ pub mod session {
             }
         }
         #[inline]
-        pub fn set_key_packages(
-            &mut self,
-            value: crate::generated::keys_capnp::key_packages::Client,
-        ) {
-            self.builder
-                .reborrow()
-                .get_pointer_field(2)
-                .set_capability(value.client.hook);
+        pub fn set_key_packages(&mut self, value: crate::generated::keys_capnp::key_packages::Client) {
+            self.builder.reborrow().get_pointer_field(2).set_capability(value.client.hook);
         }
         #[inline]
         pub fn has_key_packages(&self) -> bool {
@@ -349,19 +306,14 @@ pub mod session {
         }
         #[inline]
         pub fn set_groups(&mut self, value: crate::generated::groups_capnp::groups::Client) {
-            self.builder
-                .reborrow()
-                .get_pointer_field(3)
-                .set_capability(value.client.hook);
+            self.builder.reborrow().get_pointer_field(3).set_capability(value.client.hook);
         }
         #[inline]
         pub fn has_groups(&self) -> bool {
             !self.builder.is_pointer_field_null(3)
         }
         #[inline]
-        pub fn get_delivery(
-            self,
-        ) -> ::capnp::Result<crate::generated::stream_capnp::delivery::Client> {
+        pub fn get_delivery(self) -> ::capnp::Result<crate::generated::stream_capnp::delivery::Client> {
             match self.builder.get_pointer_field(4).get_capability() {
                 ::core::result::Result::Ok(c) => {
                     ::core::result::Result::Ok(::capnp::capability::FromClientHook::new(c))
@@ -371,10 +323,7 @@ pub mod session {
         }
         #[inline]
         pub fn set_delivery(&mut self, value: crate::generated::stream_capnp::delivery::Client) {
-            self.builder
-                .reborrow()
-                .get_pointer_field(4)
-                .set_capability(value.client.hook);
+            self.builder.reborrow().get_pointer_field(4).set_capability(value.client.hook);
         }
         #[inline]
         pub fn has_delivery(&self) -> bool {
@@ -387,9 +336,7 @@ pub mod session {
     }
     impl ::capnp::capability::FromTypelessPipeline for Pipeline {
         fn new(typeless: ::capnp::any_pointer::Pipeline) -> Self {
-            Self {
-                _typeless: typeless,
-            }
+            Self { _typeless: typeless }
         }
     }
     impl Pipeline {
@@ -508,27 +455,25 @@ pub mod session {
             match index {
                 0 => <::capnp::text::Owned as ::capnp::introspect::Introspect>::introspect(),
                 1 => <crate::generated::keys_capnp::directory::Owned as ::capnp::introspect::Introspect>::introspect(),
-                2 => <crate::generated::keys_capnp::key_packages::Owned as ::capnp::introspect::Introspect>::introspect(),
+                2 => {
+                    <crate::generated::keys_capnp::key_packages::Owned as ::capnp::introspect::Introspect>::introspect()
+                }
                 3 => <crate::generated::groups_capnp::groups::Owned as ::capnp::introspect::Introspect>::introspect(),
                 4 => <crate::generated::stream_capnp::delivery::Owned as ::capnp::introspect::Introspect>::introspect(),
                 _ => ::capnp::introspect::panic_invalid_field_index(index),
             }
         }
-        pub(crate) fn get_annotation_types(
-            child_index: Option<u16>,
-            index: u32,
-        ) -> ::capnp::introspect::Type {
+        pub(crate) fn get_annotation_types(child_index: Option<u16>, index: u32) -> ::capnp::introspect::Type {
             ::capnp::introspect::panic_invalid_annotation_indices(child_index, index)
         }
         pub(crate) static ARENA: ::capnp::private::arena::GeneratedCodeArena =
             ::capnp::private::arena::GeneratedCodeArena::new(&ENCODED_NODE);
-        pub(crate) static RAW_SCHEMA: ::capnp::introspect::RawStructSchema =
-            ::capnp::introspect::RawStructSchema::new(
-                &ARENA,
-                NONUNION_MEMBERS,
-                MEMBERS_BY_DISCRIMINANT,
-                MEMBERS_BY_NAME,
-            );
+        pub(crate) static RAW_SCHEMA: ::capnp::introspect::RawStructSchema = ::capnp::introspect::RawStructSchema::new(
+            &ARENA,
+            NONUNION_MEMBERS,
+            MEMBERS_BY_DISCRIMINANT,
+            MEMBERS_BY_NAME,
+        );
         pub(crate) static NONUNION_MEMBERS: &[u16] = &[0, 1, 2, 3, 4];
         pub(crate) static MEMBERS_BY_DISCRIMINANT: &[u16] = &[];
         pub(crate) static MEMBERS_BY_NAME: &[u16] = &[4, 1, 3, 2, 0];
