@@ -16,20 +16,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     // One build per package: `--bin` would otherwise select among the binaries of all of them.
-    for (package, binary) in [
-        ("qpq-server", "qpq-server"),
-        ("qpq", "qpq"),
-        ("qpq-tests", "qpq-bench"),
-    ] {
-        run::checked(run::cargo().args([
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            package,
-            "--bin",
-            binary,
-        ]))?;
+    for (package, binary) in [("qpq-server", "qpq-server"), ("qpq", "qpq"), ("qpq-tests", "qpq-bench")] {
+        run::checked(run::cargo().args(["build", "--release", "--locked", "-p", package, "--bin", binary]))?;
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let program = std::path::Path::new(&target).join("release/qpq-bench");

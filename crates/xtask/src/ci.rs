@@ -19,9 +19,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.skip_tests {
         step("tests", tests)?;
     }
-    step("format", || {
-        run::checked(run::cargo().args(["fmt", "--all", "--check"]))
-    })?;
+    step("format", || run::checked(run::cargo().args(["fmt", "--all", "--check"])))?;
     step("clippy", clippy)?;
     step("schema", || schema::run(&schema::Args { check: true }))?;
     step("tidy", || tidy::run(&tidy::Args {}))?;
@@ -46,15 +44,7 @@ fn tests() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    let arguments = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     run::checked(run::cargo().args(arguments))
 }
 
@@ -62,7 +52,7 @@ fn dependencies() -> Result<()> {
     if !run::is_available("cargo-deny", "--version") {
         bail!("cargo-deny is not installed: cargo install --locked cargo-deny");
     }
-    run::checked(Command::new("cargo-deny").args(["check", "licenses", "bans", "sources"]))
+    run::checked(Command::new("cargo-deny").args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]))
 }
 
 /// Reported, never fatal: the advisory database changes on its own, and a commit that passed must not fail by waiting.
@@ -72,9 +62,7 @@ fn advisories() -> Result<()> {
         println!("skipped: the advisory database cannot be fetched here ({error})");
         return Ok(());
     }
-    if let Err(error) =
-        run::checked(Command::new("cargo-deny").args(["check", "--disable-fetch", "advisories"]))
-    {
+    if let Err(error) = run::checked(Command::new("cargo-deny").args(["check", "--disable-fetch", "advisories"])) {
         println!("advisories need attention ({error})");
     }
     Ok(())

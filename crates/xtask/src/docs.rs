@@ -17,9 +17,7 @@ pub fn run(_args: &Args) -> Result<()> {
         run::checked(Command::new("mdbook").args(["build", "docs"]))?;
         println!("the book is in target/book");
     } else {
-        println!(
-            "links are good; to build the book too, install mdBook: cargo install --locked mdbook"
-        );
+        println!("links are good; to build the book too, install mdBook: cargo install --locked mdbook");
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ mod run;
 mod schema;
 mod tidy;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Development tasks for quicproquo.
@@ -20,8 +22,17 @@ enum Task {
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    let task = Task::parse();
+fn main() -> ExitCode {
+    match perform(Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> anyhow::Result<()> {
     run::enter_workspace_root()?;
     match task {
         Task::Schema(args) => schema::run(&args),

@@ -22,9 +22,7 @@ pub fn cargo() -> Command {
 
 /// Runs to the end with inherited output. Fails when the program does.
 pub fn checked(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("starting {}", shown(command)))?;
+    let status = command.status().with_context(|| format!("starting {}", shown(command)))?;
     if !status.success() {
         bail!("{} failed: {status}", shown(command));
     }
@@ -33,15 +31,11 @@ pub fn checked(command: &mut Command) -> Result<()> {
 
 /// Runs to the end and returns standard output; standard error is inherited.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("starting {}", shown(command)))?;
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("starting {}", shown(command)))?;
     if !output.status.success() {
         bail!("{} failed: {}", shown(command), output.status);
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("reading what {} printed", shown(command)))
+    String::from_utf8(output.stdout).with_context(|| format!("reading what {} printed", shown(command)))
 }
 
 /// Whether `PROGRAM ARG` can be started and succeeds; used to look for optional tools.

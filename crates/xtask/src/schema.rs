@@ -27,11 +27,7 @@ pub fn run(args: &Args) -> Result<()> {
     let schemas = schemas()?;
     let fresh = generate(&schemas)?;
     let committed = committed()?;
-    if args.check {
-        compare(&fresh, &committed)
-    } else {
-        replace(&fresh, &committed)
-    }
+    if args.check { compare(&fresh, &committed) } else { replace(&fresh, &committed) }
 }
 
 /// Generated code by file name (`ids_capnp.rs`).
@@ -54,21 +50,14 @@ fn generate(schemas: &[PathBuf]) -> Result<Files> {
     }
     fs::create_dir_all(scratch).context("creating the scratch folder")?;
     let mut compiler = capnpc::CompilerCommand::new();
-    compiler
-        .src_prefix(SCHEMAS)
-        .output_path(scratch)
-        .default_parent_module(vec!["generated".into()]);
+    compiler.src_prefix(SCHEMAS).output_path(scratch).default_parent_module(vec!["generated".into()]);
     for schema in schemas {
         compiler.file(schema);
     }
     compiler.run().context("compiling the schemas")?;
 
     let generated = files_with_suffix(scratch, SUFFIX)?;
-    run::checked(
-        Command::new("rustfmt")
-            .args(["--edition", "2024", "--config-path", "."])
-            .args(&generated),
-    )?;
+    run::checked(Command::new("rustfmt").args(["--edition", "2024", "--config-path", "."]).args(&generated))?;
     let files = read(generated)?;
     fs::remove_dir_all(scratch).context("removing the scratch folder")?;
     Ok(files)
@@ -105,14 +94,12 @@ fn compare(fresh: &Files, committed: &Files) -> Result<()> {
 fn replace(fresh: &Files, committed: &Files) -> Result<()> {
     for (name, code) in fresh {
         if committed.get(name) != Some(code) {
-            fs::write(Path::new(GENERATED).join(name), code)
-                .with_context(|| format!("writing {name}"))?;
+            fs::write(Path::new(GENERATED).join(name), code).with_context(|| format!("writing {name}"))?;
             println!("wrote {GENERATED}/{name}");
         }
     }
     for name in committed.keys().filter(|name| !fresh.contains_key(*name)) {
-        fs::remove_file(Path::new(GENERATED).join(name))
-            .with_context(|| format!("removing {name}"))?;
+        fs::remove_file(Path::new(GENERATED).join(name)).with_context(|| format!("removing {name}"))?;
         println!("removed {GENERATED}/{name}: it has no schema");
     }
     Ok(())
@@ -132,8 +119,7 @@ fn files_with_suffix(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
 fn read(paths: Vec<PathBuf>) -> Result<Files> {
     let mut files = Files::new();
     for path in paths {
-        let code =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let code = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let name = path.file_name().context("a listed file has a name")?;
         files.insert(name.to_string_lossy().into_owned(), code);
     }

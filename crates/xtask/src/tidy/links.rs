@@ -39,29 +39,16 @@ fn broken(page: &Path, text: &str, link: &str) -> Result<Option<&'static str>> {
     if anchor.is_empty() {
         return Ok(None);
     }
-    let found = if file.is_empty() {
-        has_anchor(text, anchor)
-    } else {
-        has_anchor(&read(&target)?, anchor)
-    };
+    let found = if file.is_empty() { has_anchor(text, anchor) } else { has_anchor(&read(&target)?, anchor) };
     Ok((!found).then_some("there is no such heading"))
 }
 
 fn check_summary(book: &[PathBuf], report: &mut Report) -> Result<()> {
     let summary = Path::new(BOOK).join(SUMMARY);
     let text = read(&summary)?;
-    let listed: BTreeSet<PathBuf> = links(&text)
-        .map(|link| Path::new(BOOK).join(link))
-        .collect();
-    for page in book
-        .iter()
-        .filter(|page| **page != summary && !listed.contains(*page))
-    {
-        report.problem(format!(
-            "{} is not in {}",
-            page.display(),
-            summary.display()
-        ));
+    let listed: BTreeSet<PathBuf> = links(&text).map(|link| Path::new(BOOK).join(link)).collect();
+    for page in book.iter().filter(|page| **page != summary && !listed.contains(*page)) {
+        report.problem(format!("{} is not in {}", page.display(), summary.display()));
     }
     Ok(())
 }
@@ -69,16 +56,9 @@ fn check_summary(book: &[PathBuf], report: &mut Report) -> Result<()> {
 fn check_schemas(report: &mut Report) -> Result<()> {
     let protocol = read(&Path::new(BOOK).join(PROTOCOL))?;
     for schema in files_with_extension(Path::new("schemas"), "capnp")? {
-        let name = schema
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = schema.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if !protocol.contains(&name) {
-            report.problem(format!(
-                "{} is not mentioned in {BOOK}/{PROTOCOL}",
-                schema.display()
-            ));
+            report.problem(format!("{} is not mentioned in {BOOK}/{PROTOCOL}", schema.display()));
         }
     }
     Ok(())
@@ -102,9 +82,7 @@ fn has_anchor(text: &str, anchor: &str) -> bool {
 /// The anchor that mdBook and code forges give a heading.
 fn slug(heading: &str) -> String {
     let title = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = title
-        .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
@@ -125,9 +103,7 @@ fn markdown_files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn files_with_extension(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
-        let path = entry
-            .with_context(|| format!("listing {}", folder.display()))?
-            .path();
+        let path = entry.with_context(|| format!("listing {}", folder.display()))?.path();
         if path.extension().is_some_and(|found| found == extension) {
             files.push(path);
         }
@@ -156,10 +132,7 @@ mod tests {
 
     #[test]
     fn headings_have_anchors() {
-        assert!(has_anchor(
-            "# A\n## What the server sees, and keeps",
-            "what-the-server-sees-and-keeps"
-        ));
+        assert!(has_anchor("# A\n## What the server sees, and keeps", "what-the-server-sees-and-keeps"));
         assert!(!has_anchor("```\n# comment\n```", "comment"));
     }
 }

@@ -13,8 +13,7 @@ pub fn check() -> Result<Report> {
     collect(Path::new("crates"), &mut files)?;
     files.sort();
     for file in files {
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         check_file(&file.to_string_lossy(), &text, &mut report);
     }
     Ok(report)
@@ -31,17 +30,14 @@ fn check_file(path: &str, text: &str, report: &mut Report) {
     for (number, line) in (1..).zip(text.lines()) {
         let code = without_comment(line);
         for name in LEFT_BEHIND {
-            if names_macro(code, name) {
+            if names_macro(code, name) && path != THIS_FILE {
                 report.problem(format!("{path}:{number}: `{name}!` left behind"));
             }
         }
         for rule in CONFINED {
             if code.contains(rule.library) && !rule.allows(path) {
                 let places = rule.places.join(", ");
-                report.problem(format!(
-                    "{path}:{number}: `{}` is named outside of {places}",
-                    rule.library
-                ));
+                report.problem(format!("{path}:{number}: `{}` is named outside of {places}", rule.library));
             }
         }
     }
@@ -57,15 +53,13 @@ struct Confined {
 impl Confined {
     /// The rule is for the product; tests and tools measure against these libraries directly.
     fn allows(&self, path: &str) -> bool {
-        let is_product =
-            !path.starts_with("crates/qpq-tests/") && !path.starts_with("crates/xtask/");
+        let is_product = !path.starts_with("crates/qpq-tests/") && !path.starts_with("crates/xtask/");
         !is_product || self.places.iter().any(|place| is_inside(path, place))
     }
 }
 
 fn is_inside(path: &str, place: &str) -> bool {
-    path.strip_prefix(place)
-        .is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
+    path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
 }
 
 fn names_macro(code: &str, name: &str) -> bool {
@@ -77,17 +71,13 @@ fn names_macro(code: &str, name: &str) -> bool {
 
 /// Cuts a line comment off. A `//` after a colon is taken for a URL in a string.
 fn without_comment(line: &str) -> &str {
-    let comment = line
-        .match_indices("//")
-        .find(|(at, _)| !line[..*at].ends_with(':'));
+    let comment = line.match_indices("//").find(|(at, _)| !line[..*at].ends_with(':'));
     comment.map_or(line, |(at, _)| &line[..at])
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
-        let path = entry
-            .with_context(|| format!("listing {}", folder.display()))?
-            .path();
+        let path = entry.with_context(|| format!("listing {}", folder.display()))?.path();
         if path.is_dir() {
             collect(&path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -98,6 +88,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 const LONG_FILE: usize = 450;
+
+/// Its tests contain what it looks for.
+const THIS_FILE: &str = "crates/xtask/src/tidy/sources.rs";
 
 const LEFT_BEHIND: &[&str] = &["todo", "unimplemented", "dbg"];
 
@@ -113,11 +106,7 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         library: "rusqlite",
-        places: &[
-            "crates/qpq-io/src/db",
-            "crates/qpq-client/src/store",
-            "crates/qpq-server/src/store",
-        ],
+        places: &["crates/qpq-io/src/db", "crates/qpq-client/src/store", "crates/qpq-server/src/store"],
     },
 ];
 
@@ -135,11 +124,7 @@ mod tests {
         ];
         for (line, expected) in cases {
             let code = without_comment(line);
-            assert_eq!(
-                LEFT_BEHIND.iter().any(|name| names_macro(code, name)),
-                expected,
-                "{line}"
-            );
+            assert_eq!(LEFT_BEHIND.iter().any(|name| names_macro(code, name)), expected, "{line}");
         }
     }
 

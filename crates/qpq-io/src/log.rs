@@ -1,0 +1,45 @@
+//! Logging to standard error.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::Error;
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people; coloured when standard error is a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+/// Starts logging to standard error, for the whole process. `level` is a level (`info`) or a list of directives
+/// (`info,quinn=warn`).
+///
+/// # Errors
+/// [`Error::Config`] when `level` cannot be understood, or when logging has been started before.
+pub fn init(level: &str, format: Format) -> Result<(), Error> {
+    let filter = EnvFilter::builder().parse(level).map_err(|e| Error::Config(format!("log level {level:?}: {e}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => {
+            use std::io::IsTerminal;
+            builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        }
+        Format::Json => builder.json().try_init(),
+    }
+    .map_err(|e| Error::Config(format!("logging was started already: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_levels_and_second_starts_are_errors() {
+        assert!(matches!(init("a=b=c", Format::Text), Err(Error::Config(_))));
+        let _ = init("off", Format::Json);
+        assert!(matches!(init("off", Format::Text), Err(Error::Config(_))));
+    }
+}

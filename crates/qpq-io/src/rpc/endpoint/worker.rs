@@ -1,0 +1,188 @@
+//! Worker threads: each runs the connections that it was dealt, from the handshake on.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use quinn::{Connection, Incoming, VarInt};
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{sleep, timeout};
+
+use super::ServerConnection;
+use super::stats::OpenConnection;
+use crate::Error;
+use crate::rpc::close;
+use crate::shutdown::ShutdownSignal;
+
+/// Serves connections. Runs on a worker thread: what it spawns with `spawn_local` stays there, and nothing in it may block.
+pub trait Handler: Send + Sync + 'static {
+    /// Serves one connection until the future ends, which closes it. When `shutdown` comes the handler lets running
+    /// calls finish and returns; after five seconds it is dropped. A panic ends this connection only.
+    fn serve(self: Arc<Self>, connection: ServerConnection, shutdown: ShutdownSignal) -> LocalBoxFuture<'static, ()>;
+}
+
+/// How long handlers may take to finish after shutdown was asked for.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a client may take to complete its handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read our last words and hang up before we do.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// RPC objects nest, and so do their destructors.
+const STACK: usize = 8 * 1024 * 1024;
+
+/// A worker as the accept loop sees it.
+pub(super) struct Worker {
+    deals: mpsc::UnboundedSender<Deal>,
+    ended: oneshot::Receiver<()>,
+    load: Arc<()>,
+}
+
+/// A connection attempt, with what counts it while it lives.
+struct Deal {
+    incoming: Incoming,
+    open: OpenConnection,
+    _load: Arc<()>,
+}
+
+impl Worker {
+    /// `shutdown` asks handlers to finish; the thread ends when `quit` comes after that.
+    pub(super) fn start(
+        index: usize,
+        handler: Arc<dyn Handler>,
+        shutdown: ShutdownSignal,
+        quit: ShutdownSignal,
+    ) -> Result<Self, Error> {
+        let failed = |e| Error::io("cannot start a worker thread", e);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        // Not bounded here: the limit on connections bounds it.
+        let (deals, dealt) = mpsc::unbounded_channel();
+        let (ending, ended) = oneshot::channel();
+        let desk = Desk { handler, shutdown };
+        let life = async move {
+            desk.work(dealt).await;
+            let _ = ending.send(());
+            // quinn's connection drivers live on this thread and still have to say goodbye.
+            quit.wait().await;
+        };
+        thread::Builder::new()
+            .name(format!("qpq-worker-{index}"))
+            .stack_size(STACK)
+            .spawn(move || LocalSet::new().block_on(&runtime, life))
+            .map_err(failed)?;
+        Ok(Self { deals, ended, load: Arc::new(()) })
+    }
+
+    /// Connections on this worker now.
+    pub(super) fn load(&self) -> usize {
+        Arc::strong_count(&self.load)
+    }
+
+    /// Gives it one more. Should the thread be gone, the client is refused.
+    pub(super) fn deal(&self, incoming: Incoming, open: OpenConnection) {
+        let _ = self.deals.send(Deal { incoming, open, _load: self.load.clone() });
+    }
+
+    /// Deals no more, and waits until its connections have ended.
+    pub(super) async fn finish(self) {
+        let Self { deals, ended, .. } = self;
+        drop(deals);
+        let _ = ended.await;
+    }
+}
+
+/// What a worker thread needs for every connection.
+#[derive(Clone)]
+struct Desk {
+    handler: Arc<dyn Handler>,
+    shutdown: ShutdownSignal,
+}
+
+impl Desk {
+    async fn work(self, mut dealt: mpsc::UnboundedReceiver<Deal>) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                deal = dealt.recv() => match deal {
+                    Some(deal) => {
+                        connections.spawn_local(self.clone().attend(deal));
+                    }
+                    None => break,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn attend(self, deal: Deal) {
+        let Deal { incoming, mut open, _load } = deal;
+        let connection = tokio::select! {
+            connection = handshake(incoming) => connection,
+            () = self.shutdown.wait() => None,
+        };
+        let Some(connection) = connection else { return };
+        open.established();
+        let code = self.serve(connection.clone()).await;
+        // A close discards what is still in flight, so the client gets a moment to read it and hang up itself. After a
+        // panic the streams would look complete when they are not.
+        if code != close::INTERNAL {
+            let _ = timeout(LINGER, connection.closed()).await;
+        }
+        connection.close(code, b"");
+    }
+
+    /// Runs the handler; returns the code to close the connection with.
+    async fn serve(&self, connection: Connection) -> VarInt {
+        let connection = match ServerConnection::new(connection) {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::error!(%error, "a connection cannot be served");
+                return close::INTERNAL;
+            }
+        };
+        let handler = self.handler.clone();
+        let shutdown = self.shutdown.clone();
+        // The call is inside, so that a panic before the first await is caught as well.
+        let serve = AssertUnwindSafe(async move { handler.serve(connection, shutdown).await }).catch_unwind();
+        let outcome = tokio::select! {
+            outcome = serve => outcome,
+            () = self.grace_over() => return close::SHUTTING_DOWN,
+        };
+        match outcome {
+            Err(_) => {
+                tracing::error!("a connection ended in a panic");
+                close::INTERNAL
+            }
+            Ok(()) if self.shutdown.is_triggered() => close::SHUTTING_DOWN,
+            Ok(()) => close::DONE,
+        }
+    }
+
+    async fn grace_over(&self) {
+        self.shutdown.wait().await;
+        sleep(GRACE).await;
+    }
+}
+
+async fn handshake(incoming: Incoming) -> Option<Connection> {
+    let connecting = incoming.accept().ok()?;
+    match timeout(HANDSHAKE_TIMEOUT, connecting).await {
+        Ok(Ok(connection)) => Some(connection),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("handshake took too long");
+            None
+        }
+    }
+}

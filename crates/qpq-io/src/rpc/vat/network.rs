@@ -1,0 +1,175 @@
+//! A two-party vat network that keeps count of the calls and refuses some of them itself.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use capnp::any_pointer;
+use capnp::capability::Promise;
+use capnp::message::{Builder, HeapAllocator};
+use capnp_rpc::rpc_capnp::{exception, message};
+use capnp_rpc::rpc_twoparty_capnp::Side;
+use capnp_rpc::{Connection, FlowController, IncomingMessage, OutgoingMessage, VatNetwork};
+use futures::FutureExt;
+
+use super::calls::{Answer, Calls, Refusal, Verdict};
+
+type DynConnection = Box<dyn Connection<Side>>;
+
+/// The network of capnp-rpc, with its connections limited.
+pub(super) struct LimitedNetwork {
+    inner: Box<dyn VatNetwork<Side>>,
+    calls: Rc<Calls>,
+}
+
+impl LimitedNetwork {
+    pub(super) fn new(inner: impl VatNetwork<Side> + 'static, calls: Rc<Calls>) -> Self {
+        Self { inner: Box::new(inner), calls }
+    }
+}
+
+impl VatNetwork<Side> for LimitedNetwork {
+    fn connect(&mut self, host: Side) -> Option<DynConnection> {
+        let connection = self.inner.connect(host)?;
+        Some(Box::new(LimitedConnection::new(connection, self.calls.clone())))
+    }
+
+    fn accept(&mut self) -> Promise<DynConnection, capnp::Error> {
+        let calls = self.calls.clone();
+        let accepted = self.inner.accept();
+        Promise::from_future(accepted.map(|c| c.map(|c| Box::new(LimitedConnection::new(c, calls)) as DynConnection)))
+    }
+
+    fn drive_until_shutdown(&mut self) -> Promise<(), capnp::Error> {
+        self.inner.drive_until_shutdown()
+    }
+}
+
+struct LimitedConnection {
+    inner: Rc<RefCell<DynConnection>>,
+    calls: Rc<Calls>,
+}
+
+impl LimitedConnection {
+    fn new(inner: DynConnection, calls: Rc<Calls>) -> Self {
+        Self { inner: Rc::new(RefCell::new(inner)), calls }
+    }
+}
+
+impl Connection<Side> for LimitedConnection {
+    fn get_peer_vat_id(&self) -> Side {
+        self.inner.borrow().get_peer_vat_id()
+    }
+
+    fn new_outgoing_message(&mut self, first_segment_word_size: u32) -> Box<dyn OutgoingMessage> {
+        Box::new(CountedMessage {
+            inner: self.inner.borrow_mut().new_outgoing_message(first_segment_word_size),
+            calls: self.calls.clone(),
+        })
+    }
+
+    fn receive_incoming_message(&mut self) -> Promise<Option<Box<dyn IncomingMessage>>, capnp::Error> {
+        // Weak, because the connection ends when the system drops it, and this may be pending then.
+        let connection = Rc::downgrade(&self.inner);
+        let calls = self.calls.clone();
+        Promise::from_future(async move {
+            loop {
+                let Some(inner) = connection.upgrade() else {
+                    return Ok(None);
+                };
+                let received = inner.borrow_mut().receive_incoming_message();
+                drop(inner);
+                let Some(message) = received.await? else {
+                    return Ok(None);
+                };
+                let Verdict::Refuse(question, refusal) = calls.incoming(message.get_body()?.get_as()?)? else {
+                    return Ok(Some(message));
+                };
+                let Some(inner) = connection.upgrade() else {
+                    return Ok(None);
+                };
+                let refused = refuse(inner.borrow_mut().as_mut(), question, refusal)?;
+                drop(inner);
+                // Until the refusal has left nothing more is read: a peer that does not read gets no further.
+                refused.await?;
+            }
+        })
+    }
+
+    fn new_stream(&mut self) -> (Box<dyn FlowController>, Promise<(), capnp::Error>) {
+        self.inner.borrow_mut().new_stream()
+    }
+
+    fn shutdown(&mut self, result: capnp::Result<()>) -> Promise<(), capnp::Error> {
+        self.inner.borrow_mut().shutdown(result)
+    }
+}
+
+/// Queues the refusal of a call; resolves when it has been written.
+fn refuse(
+    connection: &mut dyn Connection<Side>,
+    question: u32,
+    refusal: Refusal,
+) -> capnp::Result<Promise<(), capnp::Error>> {
+    const WORDS: u32 = 64;
+    let mut message = connection.new_outgoing_message(WORDS);
+    let root: message::Builder<'_> = message.get_body()?.init_as();
+    let mut answer = root.init_return();
+    answer.set_answer_id(question);
+    let mut exception = answer.init_exception();
+    let (kind, reason) = match refusal {
+        Refusal::TooManyCalls => (exception::Type::Overloaded, "too many open calls on this connection"),
+        Refusal::AfterRefused => (exception::Type::Overloaded, "the call that this one builds on was refused"),
+        Refusal::ShuttingDown => (exception::Type::Disconnected, "shutting down"),
+    };
+    exception.set_type(kind);
+    exception.set_reason(reason);
+    Ok(message.send().0)
+}
+
+/// A message that tells when it is an answer.
+struct CountedMessage {
+    inner: Box<dyn OutgoingMessage>,
+    calls: Rc<Calls>,
+}
+
+impl CountedMessage {
+    fn answer(&self) -> Option<Answer> {
+        let message: message::Reader<'_> = self.inner.get_body_as_reader().ok()?.get_as().ok()?;
+        match message.which() {
+            Ok(message::Return(answer)) => Some(Answer::of(answer.ok()?)),
+            _ => None,
+        }
+    }
+}
+
+impl OutgoingMessage for CountedMessage {
+    fn get_body(&mut self) -> capnp::Result<any_pointer::Builder<'_>> {
+        self.inner.get_body()
+    }
+
+    fn get_body_as_reader(&self) -> capnp::Result<any_pointer::Reader<'_>> {
+        self.inner.get_body_as_reader()
+    }
+
+    fn send(self: Box<Self>) -> (Promise<(), capnp::Error>, Rc<Builder<HeapAllocator>>) {
+        let answer = self.answer();
+        let Self { inner, calls } = *self;
+        let (written, message) = inner.send();
+        match answer {
+            // capnp-rpc does not wait until an answer has been written; we do.
+            Some(answer) => {
+                calls.answered(answer, written);
+                (Promise::ok(()), message)
+            }
+            None => (written, message),
+        }
+    }
+
+    fn take(self: Box<Self>) -> Builder<HeapAllocator> {
+        self.inner.take()
+    }
+
+    fn size_in_words(&self) -> usize {
+        self.inner.size_in_words()
+    }
+}
