@@ -1,0 +1,226 @@
+//! The user's commands: checked, turned into wishes, answered at once.
+
+use std::time::Duration;
+
+use qpq_proto::account::UserName;
+use qpq_proto::content::{Body, Content};
+use qpq_proto::groups::GroupKind;
+use qpq_proto::ids::{GroupId, IdentityId, MessageId};
+use qpq_proto::limits;
+use qpq_trust::suite::Suite;
+
+use super::ctx::Ctx;
+use super::{Answer, Command, Effect};
+use crate::error::Error;
+use crate::request::{Purpose, Request};
+use crate::store::Table;
+use crate::store::rows::{
+    ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, WishKind, WishRow, set_number,
+};
+use crate::view::{ConversationId, ConversationState, MessageStatus, Trust};
+
+impl Ctx<'_> {
+    pub(super) fn command(&mut self, command: Command) -> Result<(), Error> {
+        let answer = match command {
+            Command::LookUp(name) => self.look_up(name)?,
+            Command::Direct(identity) => self.direct(identity)?,
+            Command::CreateGroup { name, members, suite } => self.create_group(name, members, suite)?,
+            Command::Send { conversation, body, fallback } => self.send(conversation, body, fallback)?,
+            Command::Change { conversation, kind } => self.change(conversation, kind)?,
+            Command::SetTrust { identity, trust } => self.set_trust(identity, trust)?,
+            Command::MarkRead(conversation) => self.mark_read(conversation)?,
+            Command::MoveConsumer { consumer, position } => {
+                set_number(self.store, &format!("consumer {consumer}"), position)?;
+                Answer::Done
+            }
+        };
+        self.effect(Effect::Answer(answer));
+        Ok(())
+    }
+
+    fn look_up(&mut self, name: UserName) -> Result<Answer, Error> {
+        if !self.online {
+            return Ok(Answer::Offline);
+        }
+        // A question that is already on its way is asked anew: its answer may have been lost with a connection.
+        for row in OutboxRow::all(self.store)? {
+            if row.purpose == Purpose::LookUp(name.clone()) {
+                OutboxRow::delete(self.store, &row.id)?;
+            }
+        }
+        self.request(Request::ByName(name.clone()), Purpose::LookUp(name))?;
+        Ok(Answer::Done)
+    }
+
+    fn direct(&mut self, identity: IdentityId) -> Result<Answer, Error> {
+        let id = ConversationId::Direct(identity);
+        if ConversationRow::load(self.store, &id)?.is_none() {
+            if identity != self.account.identity && ContactRow::load(self.store, &identity)?.is_none() {
+                return Err(Error::BadInput("this identity is not known here; look up its name first".into()));
+            }
+            self.conversation(id)?.save(self.store)?;
+            let members = if identity == self.account.identity { vec![] } else { vec![identity] };
+            let suite = Suite::Hybrid.number();
+            self.wish(id, WishKind::Start { suite, name: String::new(), members }, Duration::ZERO)?;
+        }
+        Ok(Answer::Conversation { id, wish: None })
+    }
+
+    fn create_group(&mut self, name: String, members: Vec<IdentityId>, suite: u16) -> Result<Answer, Error> {
+        check_group_name(&name)?;
+        Suite::try_from(suite)?;
+        let mut group = [0; 16];
+        getrandom::fill(&mut group)?;
+        let id = ConversationId::Group(GroupId(group));
+        self.conversation(id)?.save(self.store)?;
+        let members = self.others(members)?;
+        let wish = self.wish(id, WishKind::Start { suite, name, members }, Duration::ZERO)?;
+        Ok(Answer::Conversation { id, wish: Some(wish) })
+    }
+
+    fn send(&mut self, id: ConversationId, body: Body, fallback: String) -> Result<Answer, Error> {
+        let mut conversation = self.existing(id)?;
+        let content = Content {
+            id: MessageId(random()?),
+            sent_at: self.now,
+            in_reply_to: None,
+            expires_after: None,
+            fallback,
+            body,
+        };
+        let text = content.text().to_owned();
+        if text.is_empty() {
+            return Err(Error::BadInput("an empty message is not sent".into()));
+        }
+        if text.len() > limits::TEXT {
+            return Err(Error::BadInput(format!(
+                "the message is too large: {} bytes, at most {} are allowed",
+                text.len(),
+                limits::TEXT
+            )));
+        }
+        conversation.last_number += 1;
+        conversation.last_activity = self.now;
+        conversation.save(self.store)?;
+        self.store.insert_message(&MessageRow {
+            conversation: id,
+            number: conversation.last_number,
+            id: content.id,
+            seq: None,
+            sender: self.account.identity,
+            device: self.account.device,
+            sent_at: self.now,
+            received_at: self.now,
+            status: MessageStatus::Waiting,
+            held: false,
+            text,
+            content: content.encode(),
+        })?;
+        self.wish(id, WishKind::Send { message: content.id }, Duration::ZERO)?;
+        Ok(Answer::Message(content.id))
+    }
+
+    fn change(&mut self, id: ConversationId, kind: WishKind) -> Result<Answer, Error> {
+        self.existing(id)?;
+        let direct = matches!(id, ConversationId::Direct(_));
+        let kind = match kind {
+            WishKind::Add { who } => WishKind::Add { who: self.others(who)? },
+            WishKind::Remove { who } if who == self.account.identity => WishKind::Leave,
+            WishKind::Rename { name } => {
+                check_group_name(&name)?;
+                WishKind::Rename { name }
+            }
+            WishKind::Start { .. } | WishKind::Send { .. } | WishKind::RemoveLeavers => {
+                return Err(Error::BadInput("this is not a change of a group".into()));
+            }
+            kind @ (WishKind::Remove { .. } | WishKind::Leave | WishKind::SetAdmin { .. } | WishKind::UpdateKey) => kind,
+        };
+        if direct && kind != WishKind::UpdateKey {
+            return Err(Error::BadInput("a direct conversation has no members, name or roles to change".into()));
+        }
+        Ok(Answer::Wish(self.wish(id, kind, Duration::ZERO)?))
+    }
+
+    fn set_trust(&mut self, identity: IdentityId, trust: Trust) -> Result<Answer, Error> {
+        let mut contact = ContactRow::load(self.store, &identity)?
+            .ok_or_else(|| Error::BadInput("this identity is not known here".into()))?;
+        contact.trust = trust;
+        contact.save(self.store)?;
+        if trust != Trust::Rejected && let Some(name) = contact.name {
+            // Whoever trusts the new owner of a name wants the name to mean the new owner.
+            self.store.put(Table::Names, name.as_str().as_bytes(), &identity.0)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn mark_read(&mut self, id: ConversationId) -> Result<Answer, Error> {
+        if let Some(mut row) = ConversationRow::load(self.store, &id)? && row.read_number != row.last_number {
+            row.read_number = row.last_number;
+            row.save(self.store)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    /// A conversation that can be written to.
+    fn existing(&mut self, id: ConversationId) -> Result<ConversationRow, Error> {
+        let row = ConversationRow::load(self.store, &id)?
+            .ok_or_else(|| Error::BadInput("there is no such conversation".into()))?;
+        if let ConversationId::Direct(identity) = id
+            && self.contact(identity)?.trust == Trust::Rejected
+        {
+            return Err(Error::BadInput("you rejected this identity; trust it again to write to it".into()));
+        }
+        match self.group_of(id)?.map(|group| group.state) {
+            Some(ConversationState::Left) => Err(Error::BadInput("you left this group".into())),
+            Some(ConversationState::Removed) => Err(Error::BadInput("you were removed from this group".into())),
+            Some(ConversationState::Starting | ConversationState::Active | ConversationState::Broken) => Ok(row),
+            None if self.is_starting(id)? || matches!(id, ConversationId::Direct(_)) => Ok(row),
+            None => Err(Error::BadInput("this group could not be created".into())),
+        }
+    }
+
+    fn is_starting(&self, id: ConversationId) -> Result<bool, Error> {
+        let start = |wish: &WishRow| wish.conversation == id && matches!(wish.kind, WishKind::Start { .. });
+        Ok(WishRow::all(self.store)?.iter().any(start))
+    }
+
+    /// Without oneself and without duplicates; all must be known.
+    fn others(&mut self, mut who: Vec<IdentityId>) -> Result<Vec<IdentityId>, Error> {
+        who.sort_unstable();
+        who.dedup();
+        who.retain(|identity| *identity != self.account.identity);
+        for identity in &who {
+            match ContactRow::load(self.store, identity)? {
+                Some(contact) if contact.trust == Trust::Rejected => {
+                    return Err(Error::BadInput("you rejected this identity; trust it again to add it".into()));
+                }
+                Some(_) => {}
+                None => return Err(Error::BadInput("this identity is not known here; look up its name first".into())),
+            }
+        }
+        Ok(who)
+    }
+}
+
+/// The kind of a conversation.
+pub fn kind_of(id: ConversationId) -> GroupKind {
+    match id {
+        ConversationId::Group(_) => GroupKind::Group,
+        ConversationId::Direct(_) => GroupKind::Direct,
+    }
+}
+
+fn check_group_name(name: &str) -> Result<(), Error> {
+    if name.trim().is_empty() || name.len() > limits::GROUP_NAME || name.chars().any(char::is_control) {
+        let limit = limits::GROUP_NAME;
+        return Err(Error::BadInput(format!("a group name has 1 to {limit} bytes and no control characters")));
+    }
+    Ok(())
+}
+
+/// Random bytes of the operating system.
+pub fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,186 @@
+//! What every step of the engine works with: one transaction, one point in time, the effects so far.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use openmls::group::MlsGroup;
+use openmls_rust_crypto::RustCrypto;
+use qpq_proto::ids::{GroupId, Seq};
+use qpq_proto::stream::LogId;
+use qpq_proto::time::Timestamp;
+
+use super::Effect;
+use crate::error::Error;
+use crate::mls::{Myself, Provider, group};
+use crate::request::{Purpose, Request};
+use crate::store::rows::{
+    AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, OutboxRow, Row as _, WishKind, WishRow,
+    next_number, number,
+};
+use crate::store::{Store, encode};
+use crate::view::{ConversationId, ConversationState, Trust};
+
+/// One step.
+pub struct Ctx<'a> {
+    pub store: &'a mut dyn Store,
+    pub now: Timestamp,
+    pub account: AccountRow,
+    pub myself: Myself,
+    pub crypto: &'a RustCrypto,
+    pub online: bool,
+    groups: &'a mut HashMap<GroupId, MlsGroup>,
+    touched: BTreeSet<ConversationId>,
+    effects: Vec<Effect>,
+}
+
+impl<'a> Ctx<'a> {
+    /// Begins a step.
+    pub fn new(
+        store: &'a mut dyn Store,
+        now: Timestamp,
+        account: AccountRow,
+        myself: Myself,
+        crypto: &'a RustCrypto,
+        groups: &'a mut HashMap<GroupId, MlsGroup>,
+        online: bool,
+    ) -> Self {
+        let (touched, effects) = (BTreeSet::new(), Vec::new());
+        Self { store, now, account, myself, crypto, online, groups, touched, effects }
+    }
+
+    /// Ends the step.
+    pub fn finish(self) -> (AccountRow, Myself, bool, Vec<Effect>) {
+        (self.account, self.myself, self.online, self.effects)
+    }
+
+    /// Leaves after the commit.
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// What OpenMLS works with.
+    pub fn provider(&mut self) -> Provider<'_> {
+        Provider::new(self.crypto, &mut *self.store)
+    }
+
+    /// The MLS state of a group, taken out of the cache: whoever does not put it back with [`Self::keep_mls`] (because
+    /// an operation failed half-way) makes the next one load it from the store.
+    pub fn take_mls(&mut self, id: GroupId) -> Result<MlsGroup, Error> {
+        if let Some(group) = self.groups.remove(&id) {
+            return Ok(group);
+        }
+        group::load(&self.provider(), id)?.ok_or_else(|| Error::Mls("the state of a group is missing".into()))
+    }
+
+    /// Puts it back.
+    pub fn keep_mls(&mut self, id: GroupId, group: MlsGroup) {
+        self.groups.insert(id, group);
+    }
+
+    /// Deletes the MLS state of a group.
+    pub fn delete_mls(&mut self, id: GroupId) -> Result<(), Error> {
+        self.groups.remove(&id);
+        group::delete(&self.provider(), id)
+    }
+
+    /// The wishes of this conversation are looked at again at the end of the step.
+    pub fn touch(&mut self, conversation: ConversationId) {
+        self.touched.insert(conversation);
+    }
+
+    /// Takes the touched conversations.
+    pub fn take_touched(&mut self) -> BTreeSet<ConversationId> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Puts a request into the outbox, and on its way if there is a connection.
+    pub fn request(&mut self, request: Request, purpose: Purpose) -> Result<u64, Error> {
+        let id = next_number(self.store, "request")?;
+        let row = OutboxRow { id, request, purpose, not_before: Timestamp::default(), attempts: 0 };
+        row.save(self.store)?;
+        if self.online {
+            self.effect(Effect::Request { id, request: row.request });
+        }
+        Ok(id)
+    }
+
+    /// Follows the log of a group, if it is to be followed at all.
+    pub fn subscribe(&mut self, row: &GroupRow) {
+        if self.online && is_followed(row.state) {
+            self.effect(Effect::Subscribe { log: LogId::Group(row.group), after: row.cursor });
+        }
+    }
+
+    /// Stores an event.
+    pub fn event(&mut self, conversation: Option<ConversationId>, kind: EventRowKind) -> Result<(), Error> {
+        let row = EventRow { at: self.now, conversation, kind };
+        self.store.append_event(&encode(&row)?)?;
+        if !matches!(self.effects.last(), Some(Effect::NewEvents)) {
+            self.effect(Effect::NewEvents);
+        }
+        Ok(())
+    }
+
+    /// A conversation's row; a new one when there is none.
+    pub fn conversation(&mut self, id: ConversationId) -> Result<ConversationRow, Error> {
+        Ok(match ConversationRow::load(self.store, &id)? {
+            Some(row) => row,
+            None => ConversationRow {
+                id,
+                group: None,
+                in_flight: Vec::new(),
+                last_activity: self.now,
+                last_number: 0,
+                read_number: 0,
+            },
+        })
+    }
+
+    /// The group that a conversation runs in.
+    pub fn group_of(&mut self, id: ConversationId) -> Result<Option<GroupRow>, Error> {
+        match ConversationRow::load(self.store, &id)?.and_then(|row| row.group) {
+            Some(group) => Ok(GroupRow::load(self.store, &group)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Stores a wish.
+    pub fn wish(&mut self, conversation: ConversationId, kind: WishKind, delay: Duration) -> Result<u64, Error> {
+        let id = next_number(self.store, "wish")?;
+        let not_before = if delay.is_zero() { Timestamp::default() } else { self.now.after(delay) };
+        WishRow { id, conversation, kind, not_before, claimed: Vec::new() }.save(self.store)?;
+        self.touch(conversation);
+        Ok(id)
+    }
+
+    /// What is known about somebody; an empty contact when nothing is.
+    pub fn contact(&mut self, identity: qpq_proto::ids::IdentityId) -> Result<ContactRow, Error> {
+        Ok(match ContactRow::load(self.store, &identity)? {
+            Some(row) => row,
+            None => ContactRow {
+                identity,
+                name: None,
+                trust: Trust::Unverified,
+                replaced_by: None,
+                manifest: Vec::new(),
+                devices: Default::default(),
+            },
+        })
+    }
+
+    /// How far the inbox has been taken.
+    pub fn inbox_cursor(&self) -> Result<Seq, Error> {
+        Ok(Seq(number(self.store, INBOX_CURSOR)?))
+    }
+}
+
+/// Whether a group in this state has a log to follow.
+pub fn is_followed(state: ConversationState) -> bool {
+    match state {
+        ConversationState::Active | ConversationState::Broken => true,
+        ConversationState::Starting | ConversationState::Left | ConversationState::Removed => false,
+    }
+}
+
+/// The counter that holds the inbox cursor.
+pub const INBOX_CURSOR: &str = "inbox";

@@ -1,0 +1,294 @@
+//! Wishes become operations: one after the other in each conversation, again when superseded, until confirmed or
+//! refused for good.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use qpq_proto::ids::{GroupId, IdentityId, MessageId};
+use qpq_proto::stream::LogId;
+
+use super::ctx::{Ctx, is_followed};
+use super::Effect;
+use crate::error::Error;
+use crate::mls::group;
+use crate::request::{Purpose, Request};
+use crate::store::Table;
+use crate::store::encode;
+use crate::store::rows::{
+    ConversationRow, EventRowKind, GroupRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key,
+};
+use crate::store::decode;
+use crate::view::{ConversationId, ConversationState, MessageStatus};
+
+/// How far a wish has come.
+pub(super) enum Progress {
+    /// Nothing is left to do.
+    Done,
+    /// These requests must be answered first.
+    InFlight(Vec<u64>),
+    /// Something else must happen first: an epoch, a Welcome, a connection.
+    Wait,
+    /// It never will be.
+    Refused(String),
+}
+
+impl Ctx<'_> {
+    pub(super) fn connected(&mut self, domain: String) -> Result<(), Error> {
+        self.online = true;
+        if self.account.domain != domain || !self.account.registered {
+            self.account.domain = domain;
+            self.account.registered = true;
+            self.account.save(self.store)?;
+        }
+        self.renew_key_packages()?;
+        let after = self.inbox_cursor()?;
+        self.effect(Effect::Subscribe { log: LogId::Inbox, after });
+        for row in GroupRow::all(self.store)? {
+            if row.awaiting.is_empty() || row.joined_by.is_none() {
+                self.subscribe(&row);
+            }
+            self.refresh_when_due(&row)?;
+        }
+        for row in OutboxRow::all(self.store)? {
+            self.effect(Effect::Request { id: row.id, request: row.request });
+        }
+        self.touch_all()
+    }
+
+    pub(super) fn tick(&mut self) -> Result<(), Error> {
+        if !self.online {
+            return Ok(());
+        }
+        for mut row in OutboxRow::all(self.store)? {
+            let due = row.attempts > 0 && row.not_before <= self.now;
+            if due {
+                // Until the next refusal it counts as on its way.
+                row.not_before = qpq_proto::time::Timestamp(u64::MAX);
+                row.save(self.store)?;
+                self.effect(Effect::Request { id: row.id, request: row.request });
+            }
+        }
+        self.touch_all()
+    }
+
+    fn touch_all(&mut self) -> Result<(), Error> {
+        let conversations: BTreeSet<_> = WishRow::all(self.store)?.iter().map(|wish| wish.conversation).collect();
+        conversations.into_iter().for_each(|conversation| self.touch(conversation));
+        Ok(())
+    }
+
+    /// Carries out what can be carried out now, in every conversation that something happened in.
+    pub fn drive_touched(&mut self) -> Result<(), Error> {
+        if self.online {
+            for conversation in self.take_touched() {
+                self.drive(conversation)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drive(&mut self, id: ConversationId) -> Result<(), Error> {
+        let Some(mut conversation) = ConversationRow::load(self.store, &id)? else { return Ok(()) };
+        while conversation.in_flight.is_empty() {
+            let Some(wish) = self.next_wish(id)? else { return Ok(()) };
+            let reference = WishRef { conversation: id, id: wish.id };
+            match self.attempt(&wish, reference)? {
+                Progress::Done => self.settle(&wish, Ok(()))?,
+                Progress::Wait => return Ok(()),
+                Progress::Refused(reason) => self.settle(&wish, Err(reason))?,
+                Progress::InFlight(requests) => {
+                    conversation = self.conversation(id)?;
+                    conversation.in_flight = requests;
+                    conversation.save(self.store)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first wish whose time has come.
+    fn next_wish(&self, id: ConversationId) -> Result<Option<WishRow>, Error> {
+        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
+            let wish: WishRow = decode(&bytes)?;
+            if wish.not_before <= self.now {
+                return Ok(Some(wish));
+            }
+        }
+        Ok(None)
+    }
+
+    fn attempt(&mut self, wish: &WishRow, reference: WishRef) -> Result<Progress, Error> {
+        let row = self.group_of(wish.conversation)?;
+        if let WishKind::Start { suite, name, members } = &wish.kind {
+            return match row {
+                Some(row) if row.state != ConversationState::Starting => Ok(Progress::Done),
+                Some(_) => Ok(Progress::Wait),
+                None => self.start_group(wish, reference, *suite, name, members),
+            };
+        }
+        let Some(row) = row else { return Ok(Progress::Wait) };
+        match row.state {
+            ConversationState::Left => return Ok(Progress::Refused("you left this group".into())),
+            ConversationState::Removed => return Ok(Progress::Refused("you were removed from this group".into())),
+            ConversationState::Starting | ConversationState::Broken => return Ok(Progress::Wait),
+            ConversationState::Active => {}
+        }
+        if row.pending.is_some() || !row.awaiting.is_empty() {
+            return Ok(Progress::Wait);
+        }
+        let mls = self.take_mls(row.group)?;
+        let behind = group::epoch(&mls) < row.wait_for;
+        self.keep_mls(row.group, mls);
+        if behind {
+            return Ok(Progress::Wait);
+        }
+        match &wish.kind {
+            WishKind::Start { .. } => Ok(Progress::Done),
+            WishKind::Send { message } => self.post(row, reference, *message),
+            WishKind::Leave => self.leave(row, reference),
+            WishKind::Add { .. }
+            | WishKind::Remove { .. }
+            | WishKind::Rename { .. }
+            | WishKind::SetAdmin { .. }
+            | WishKind::UpdateKey
+            | WishKind::RemoveLeavers => self.commit(row, wish, reference),
+        }
+    }
+
+    /// Claims the key packages of those for whom none were claimed yet.
+    pub(super) fn claim(
+        &mut self,
+        wish: &WishRow,
+        reference: WishRef,
+        suite: u16,
+        who: &[IdentityId],
+    ) -> Result<Vec<u64>, Error> {
+        let missing = who.iter().filter(|who| !wish.claimed.iter().any(|claimed| claimed.identity == **who));
+        missing
+            .map(|identity| {
+                let purpose = Purpose::Claim { wish: reference, identity: *identity };
+                self.request(Request::Claim { identity: *identity, suite }, purpose)
+            })
+            .collect()
+    }
+
+    /// Ends a wish, one way or the other.
+    pub(super) fn settle(&mut self, wish: &WishRow, result: Result<(), String>) -> Result<(), Error> {
+        WishRow::delete(self.store, &wish.key())?;
+        if let WishKind::Send { message } = wish.kind {
+            if let Err(reason) = &result {
+                self.fail_message(wish.conversation, message, reason)?;
+            }
+            return Ok(());
+        }
+        if let Err(reason) = &result {
+            self.store.put(Table::Refusals, &wish.id.to_be_bytes(), &encode(reason)?)?;
+            // What the engine wished for itself is nobody's news.
+            if wish.kind != WishKind::RemoveLeavers {
+                let what = describe(&wish.kind).to_owned();
+                self.event(Some(wish.conversation), EventRowKind::Refused { what, reason: reason.clone() })?;
+            }
+            if matches!(wish.kind, WishKind::Start { .. }) {
+                self.fail_all(wish.conversation, reason)?;
+            }
+        }
+        self.effect(Effect::Settled { wish: wish.id, result });
+        Ok(())
+    }
+
+    /// A conversation that cannot be made: nothing in it will ever be sent.
+    fn fail_all(&mut self, id: ConversationId, reason: &str) -> Result<(), Error> {
+        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
+            let wish: WishRow = decode(&bytes)?;
+            self.settle(&wish, Err(reason.to_owned()))?;
+        }
+        // A direct conversation may be tried again: forget that it was begun.
+        if matches!(id, ConversationId::Direct(_)) && self.conversation(id)?.last_number == 0 {
+            ConversationRow::delete(self.store, &id)?;
+        }
+        Ok(())
+    }
+
+    fn fail_message(&mut self, id: ConversationId, message: MessageId, reason: &str) -> Result<(), Error> {
+        if let Some(mut row) = self.store.message(id, self.account.identity, message)? {
+            row.status = MessageStatus::Failed(reason.to_owned());
+            self.store.update_message(&row)?;
+        }
+        self.event(Some(id), EventRowKind::NotSent { message, reason: reason.to_owned() })?;
+        self.effect(Effect::Sent { message, result: Err(reason.to_owned()) });
+        Ok(())
+    }
+
+    /// Post-compromise security: each device refreshes its leaf about once a week, at a moment of its own.
+    fn refresh_when_due(&mut self, row: &GroupRow) -> Result<(), Error> {
+        if !is_followed(row.state) || self.now.since(row.refreshed) < REFRESH_EVERY {
+            return Ok(());
+        }
+        let mut row = row.clone();
+        row.refreshed = self.now;
+        row.save(self.store)?;
+        let [a, b] = super::commands::random::<2>()?;
+        let delay = Duration::from_secs(u64::from(u16::from_be_bytes([a, b])) % 3600);
+        self.wish(row.conversation, WishKind::UpdateKey, delay)?;
+        Ok(())
+    }
+
+    /// A wish that waits for the removal of leavers is dropped with the group.
+    pub(super) fn end_group(&mut self, row: &mut GroupRow, state: ConversationState) -> Result<(), Error> {
+        row.state = state;
+        row.pending = None;
+        row.awaiting.clear();
+        row.save(self.store)?;
+        self.delete_mls(row.group)?;
+        self.forget_requests(row.group)?;
+        self.touch(row.conversation);
+        Ok(())
+    }
+
+    fn forget_requests(&mut self, group: GroupId) -> Result<(), Error> {
+        for row in OutboxRow::all(self.store)? {
+            let concerned = match &row.purpose {
+                Purpose::Create { group: of, .. }
+                | Purpose::Commit { group: of, .. }
+                | Purpose::Post { group: of, .. }
+                | Purpose::Leave { group: of, .. }
+                | Purpose::Check { group: of, .. } => *of == group,
+                Purpose::LookUp(_) | Purpose::PublishKeys | Purpose::Claim { .. } | Purpose::Tree { .. } => false,
+            };
+            if concerned {
+                self.forget_request(row.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a request out of the outbox, and off the list of what its conversation waits for.
+    pub(super) fn forget_request(&mut self, id: u64) -> Result<(), Error> {
+        let Some(row) = OutboxRow::load(self.store, &id)? else { return Ok(()) };
+        OutboxRow::delete(self.store, &id)?;
+        if let Some(wish) = row.purpose.wish()
+            && let Some(mut conversation) = ConversationRow::load(self.store, &wish.conversation)?
+        {
+            conversation.in_flight.retain(|request| *request != id);
+            conversation.save(self.store)?;
+            self.touch(wish.conversation);
+        }
+        Ok(())
+    }
+}
+
+fn describe(kind: &WishKind) -> &'static str {
+    match kind {
+        WishKind::Start { .. } => "starting the conversation",
+        WishKind::Send { .. } => "sending",
+        WishKind::Add { .. } => "adding members",
+        WishKind::Remove { .. } => "removing a member",
+        WishKind::Leave => "leaving",
+        WishKind::Rename { .. } => "renaming",
+        WishKind::SetAdmin { .. } => "changing a role",
+        WishKind::UpdateKey => "refreshing the keys",
+        WishKind::RemoveLeavers => "removing those who left",
+    }
+}
+
+const REFRESH_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);

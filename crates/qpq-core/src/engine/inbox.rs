@@ -1,0 +1,184 @@
+//! The inbox: Welcomes, opened, joined with the tree from the server, and announced once the members are checked.
+
+use qpq_proto::code::Refusal;
+use qpq_proto::content::WelcomeBundle;
+use qpq_proto::groups::GroupKind;
+use qpq_proto::ids::{Epoch, GroupId, IdentityId, Seq};
+use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
+use qpq_trust::TrustError;
+use qpq_trust::credential::Leaf;
+use qpq_trust::group as trust_group;
+use qpq_trust::suite::Suite;
+
+use super::Effect;
+use super::ctx::{Ctx, INBOX_CURSOR};
+use crate::crypto::envelope::EnvelopeKey;
+use crate::crypto::group_name;
+use crate::error::Error;
+use crate::mls::{Provider, group, welcome};
+use crate::request::{Purpose, Request};
+use crate::store::rows::{
+    EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number,
+};
+use crate::view::{ConversationId, ConversationState};
+
+impl Ctx<'_> {
+    /// Entries of any logs, in order.
+    pub(super) fn entries(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        let mut rest = entries.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let log = first.log;
+            let mut run = vec![first];
+            while let Some(entry) = rest.next_if(|entry| entry.log == log) {
+                run.push(entry);
+            }
+            match log {
+                LogId::Inbox => self.inbox(run)?,
+                LogId::Group(group) => self.group_log(group, run)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn inbox(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        let mut cursor = self.inbox_cursor()?;
+        for entry in entries {
+            if entry.seq <= cursor {
+                continue;
+            }
+            cursor = entry.seq;
+            match self.open_welcome(&entry) {
+                Ok(()) => {}
+                Err(error @ (Error::Store(_) | Error::Random(_))) => return Err(error),
+                Err(error) => self.quarantine(entry, error.to_string())?,
+            }
+        }
+        set_number(self.store, INBOX_CURSOR, cursor.0)?;
+        self.effect(Effect::Acknowledge(vec![Position { log: LogId::Inbox, seq: cursor }]));
+        Ok(())
+    }
+
+    fn open_welcome(&mut self, entry: &Entry) -> Result<(), Error> {
+        if entry.kind != EntryKind::Welcome {
+            return Err(Error::BadInput("only Welcomes belong into an inbox".into()));
+        }
+        let key = EnvelopeKey::from_seed(&self.account.envelope_key);
+        let bytes = key.open(self.account.device, &entry.payload).map_err(|error| Error::BadInput(error.to_string()))?;
+        let bundle = WelcomeBundle::decode(&bytes).map_err(TrustError::from)?;
+        JoinRow { group: bundle.group, bundle: bytes.to_vec(), at: entry.at, seq: entry.seq }.save(self.store)?;
+        let request = Request::Tree { group: bundle.group, epoch: bundle.epoch };
+        self.request(request, Purpose::Tree { group: bundle.group })?;
+        Ok(())
+    }
+
+    /// The tree has come: the Welcome can be used.
+    pub(super) fn join(&mut self, id: GroupId, tree: &[u8]) -> Result<(), Error> {
+        let Some(waiting) = JoinRow::load(self.store, &id)? else { return Ok(()) };
+        JoinRow::delete(self.store, &id)?;
+        match self.join_now(&waiting, tree) {
+            Ok(()) => Ok(()),
+            Err(error @ (Error::Store(_) | Error::Random(_))) => Err(error),
+            Err(error) => self.quarantine_join(waiting, error.to_string()),
+        }
+    }
+
+    pub(super) fn join_refused(&mut self, id: GroupId, refusal: &Refusal) -> Result<(), Error> {
+        let Some(waiting) = JoinRow::load(self.store, &id)? else { return Ok(()) };
+        JoinRow::delete(self.store, &id)?;
+        self.quarantine_join(waiting, refusal.detail.clone())
+    }
+
+    fn quarantine_join(&mut self, waiting: JoinRow, reason: String) -> Result<(), Error> {
+        let entry = Entry {
+            log: LogId::Inbox,
+            seq: waiting.seq,
+            at: waiting.at,
+            kind: EntryKind::Welcome,
+            payload: waiting.bundle,
+        };
+        self.quarantine(entry, reason)
+    }
+
+    fn join_now(&mut self, waiting: &JoinRow, tree: &[u8]) -> Result<(), Error> {
+        let bundle = WelcomeBundle::decode(&waiting.bundle).map_err(TrustError::from)?;
+        if let Some(known) = GroupRow::load(self.store, &bundle.group)?
+            && matches!(known.state, ConversationState::Active | ConversationState::Starting)
+        {
+            return Err(Error::BadInput("a Welcome to a group that this device is in".into()));
+        }
+        let provider = Provider::new(self.crypto, &mut *self.store);
+        let (mls, adder) = welcome::join(&provider, &bundle, tree)?;
+        let leaves: Vec<Leaf> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf).collect();
+        let state = trust_group::state(mls.public_group())?;
+        let conversation = self.conversation_for(state.kind, bundle.group, &leaves)?;
+        let name = group_name::open_name(&bundle.name_key, bundle.group, &state.name)
+            .map_err(|error| Error::BadInput(error.to_string()))?;
+        let mut row = GroupRow {
+            group: bundle.group,
+            conversation,
+            kind: state.kind,
+            name,
+            name_key: bundle.name_key,
+            suite: Suite::try_from(mls.ciphersuite())?.number(),
+            state: ConversationState::Active,
+            cursor: Seq(0),
+            pending: None,
+            wait_for: Epoch(0),
+            leaving: vec![],
+            awaiting: vec![],
+            joined_by: Some((adder.id.identity, adder.id.device)),
+            refreshed: self.now,
+        };
+        self.keep_mls(bundle.group, mls);
+        self.check_leaves(&mut row, &leaves)?;
+        row.save(self.store)?;
+        let mut known = self.conversation(conversation)?;
+        known.group = Some(bundle.group);
+        known.last_activity = self.now;
+        known.in_flight.clear();
+        known.save(self.store)?;
+        if row.awaiting.is_empty() { self.resume_log(row) } else { Ok(()) }
+    }
+
+    /// Which conversation a group is. A direct one must consist of exactly this identity and one other.
+    fn conversation_for(&mut self, kind: GroupKind, id: GroupId, leaves: &[Leaf]) -> Result<ConversationId, Error> {
+        let mut others: Vec<IdentityId> = leaves.iter().map(|leaf| leaf.id.identity).collect();
+        others.retain(|identity| *identity != self.account.identity);
+        others.sort_unstable();
+        others.dedup();
+        match (kind, &others[..]) {
+            (GroupKind::Group, _) => Ok(ConversationId::Group(id)),
+            (GroupKind::Direct, [other]) => {
+                let conversation = ConversationId::Direct(*other);
+                if let Some(row) = self.group_of(conversation)?
+                    && row.group != id
+                    && row.state != ConversationState::Starting
+                {
+                    return Err(Error::BadInput("a second direct conversation with the same person".into()));
+                }
+                Ok(conversation)
+            }
+            (GroupKind::Direct, _) => Err(Error::BadInput("a direct conversation has two members".into())),
+        }
+    }
+
+    /// All questions are answered: announce the group, if it is new, and go on with its log.
+    pub(super) fn resume_log(&mut self, mut row: GroupRow) -> Result<(), Error> {
+        if let Some((by, _)) = row.joined_by.take() {
+            row.save(self.store)?;
+            self.event(Some(row.conversation), EventRowKind::Joined { by })?;
+            self.subscribe(&row);
+        }
+        self.work_off_backlog(row)
+    }
+
+    /// Keeps what could not be processed, and says so.
+    pub(super) fn quarantine(&mut self, entry: Entry, reason: String) -> Result<(), Error> {
+        let conversation = match entry.log {
+            LogId::Inbox => None,
+            LogId::Group(group) => GroupRow::load(self.store, &group)?.map(|row| row.conversation),
+        };
+        QuarantineRow { entry, reason: reason.clone() }.save(self.store)?;
+        self.event(conversation, EventRowKind::Gap { count: 1, reason })
+    }
+}

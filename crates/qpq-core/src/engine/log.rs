@@ -1,0 +1,314 @@
+//! A group's log: messages, commits and leaves, in the order that the server gave them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use openmls::group::MlsGroup;
+use openmls::prelude::{MlsMessageIn, ProcessedMessage, ProcessedMessageContent, ProtocolMessage, Sender};
+use qpq_proto::content::Content;
+use qpq_proto::ids::{ContentHash, GroupId, IdentityId};
+use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
+use qpq_trust::TrustError;
+use qpq_trust::commit::{CommitReview, read_handshake, review, review_leave, state_updates};
+use qpq_trust::credential::Leaf;
+use tls_codec::DeserializeBytes as _;
+
+use super::Effect;
+use super::ctx::Ctx;
+use super::directory::Standing;
+use crate::crypto::group_name;
+use crate::error::Error;
+use crate::mls::{Provider, group};
+use crate::store::rows::{
+    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, Row as _, WishKind, conversation_key,
+};
+use crate::store::{Table, decode};
+use crate::view::{ConversationState, MessageStatus};
+
+/// What came of one entry.
+enum Taken {
+    Done,
+    /// Unknown members were added: the log waits for the directory.
+    Waits,
+    /// The group is over for this device.
+    Over,
+}
+
+impl Ctx<'_> {
+    /// A run of entries of one group.
+    pub(super) fn group_log(&mut self, id: GroupId, entries: Vec<Entry>) -> Result<(), Error> {
+        let Some(mut row) = GroupRow::load(self.store, &id)? else { return Ok(()) };
+        let mut conversation = self.conversation(row.conversation)?;
+        let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
+        for entry in entries {
+            if entry.seq <= row.cursor {
+                continue;
+            }
+            row.cursor = entry.seq;
+            self.take(&mut row, &mut conversation, entry)?;
+        }
+        row.save(self.store)?;
+        self.save_progress(&conversation)?;
+        self.touch(row.conversation);
+        self.effect(Effect::Acknowledge(vec![Position { log: LogId::Group(id), seq: last }]));
+        Ok(())
+    }
+
+    /// Goes on with what has waited.
+    pub(super) fn work_off_backlog(&mut self, mut row: GroupRow) -> Result<(), Error> {
+        let mut conversation = self.conversation(row.conversation)?;
+        for (key, bytes) in self.store.scan(Table::Backlog, &row.group.0)? {
+            if !row.awaiting.is_empty() {
+                break;
+            }
+            self.store.remove(Table::Backlog, &key)?;
+            let waiting: BacklogRow = decode(&bytes)?;
+            self.take(&mut row, &mut conversation, waiting.entry)?;
+        }
+        row.save(self.store)?;
+        self.save_progress(&conversation)?;
+        self.touch(row.conversation);
+        Ok(())
+    }
+
+    /// Numbers and activity come from the run; what waits was changed by others in the meantime and stays.
+    fn save_progress(&mut self, progress: &ConversationRow) -> Result<(), Error> {
+        let mut row = self.conversation(progress.id)?;
+        row.last_number = progress.last_number;
+        row.last_activity = progress.last_activity;
+        Ok(row.save(self.store)?)
+    }
+
+    fn take(&mut self, row: &mut GroupRow, conversation: &mut ConversationRow, entry: Entry) -> Result<(), Error> {
+        match row.state {
+            ConversationState::Left | ConversationState::Removed => return Ok(()),
+            ConversationState::Broken => return self.quarantine(entry, "the group is broken".into()),
+            ConversationState::Starting | ConversationState::Active => {}
+        }
+        if !row.awaiting.is_empty() {
+            return Ok(BacklogRow { group: row.group, entry }.save(self.store)?);
+        }
+        let taken = match entry.kind {
+            EntryKind::Message => self.message(row, conversation, &entry).map(|()| Taken::Done),
+            EntryKind::Commit => self.commit_entry(row, &entry),
+            EntryKind::Proposal => self.leave_entry(row, &entry).map(|()| Taken::Done),
+            EntryKind::Welcome => Err(Error::BadInput("a Welcome does not belong into a group's log".into())),
+        };
+        match taken {
+            Ok(Taken::Done) => Ok(()),
+            Ok(Taken::Waits) => Ok(BacklogRow { group: row.group, entry }.save(self.store)?),
+            Ok(Taken::Over) => self.end_group(row, ConversationState::Removed),
+            Err(error @ (Error::Store(_) | Error::Random(_))) => Err(error),
+            Err(error) => {
+                // A commit that cannot be applied leaves this device behind; a message concerns nothing but itself.
+                if entry.kind == EntryKind::Commit {
+                    row.state = ConversationState::Broken;
+                }
+                self.quarantine(entry, error.to_string())
+            }
+        }
+    }
+
+    fn message(
+        &mut self,
+        row: &GroupRow,
+        conversation: &mut ConversationRow,
+        entry: &Entry,
+    ) -> Result<(), Error> {
+        if self.confirm_own(ContentHash::of(&entry.payload), entry.seq, row.conversation)? {
+            self.store.remove(Table::Own, &ContentHash::of(&entry.payload).0)?;
+            return Ok(());
+        }
+        let message = MlsMessageIn::tls_deserialize_exact_bytes(&entry.payload).map_err(Error::mls)?;
+        let message = message.try_into_protocol_message().map_err(Error::mls)?;
+        let mut mls = self.take_mls(row.group)?;
+        let processed = process(&self.provider(), &mut mls, message)?;
+        self.keep_mls(row.group, mls);
+        let leaf = self.sender_leaf(row.group, &processed)?;
+        let ProcessedMessageContent::ApplicationMessage(plain) = processed.into_content() else {
+            return Err(Error::BadInput("an entry of another kind than it says".into()));
+        };
+        let content_bytes = plain.into_bytes();
+        let content = Content::decode(&content_bytes).map_err(TrustError::from)?;
+        let held = self.standing(&leaf)? != Standing::Listed;
+        let own = leaf.id.identity == self.account.identity;
+        let new = self.store.insert_message(&MessageRow {
+            conversation: row.conversation,
+            number: conversation.last_number + 1,
+            id: content.id,
+            seq: Some(entry.seq),
+            sender: leaf.id.identity,
+            device: leaf.id.device,
+            sent_at: content.sent_at,
+            received_at: entry.at,
+            status: if own { MessageStatus::Sent } else { MessageStatus::Received },
+            held,
+            text: content.text().to_owned(),
+            content: content_bytes,
+        })?;
+        if new {
+            conversation.last_number += 1;
+            conversation.last_activity = self.now;
+            if !held {
+                let kind = EventRowKind::Message { sender: leaf.id.identity, id: content.id };
+                self.event(Some(row.conversation), kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sender_leaf(&mut self, id: GroupId, message: &ProcessedMessage) -> Result<Leaf, Error> {
+        let Sender::Member(index) = message.sender() else {
+            return Err(Error::BadInput("a message of somebody who is no member".into()));
+        };
+        let mls = self.take_mls(id)?;
+        let leaf = mls.public_group().leaf(*index).map(Leaf::of_node);
+        self.keep_mls(id, mls);
+        Ok(leaf.ok_or(TrustError::NotAuthentic("the sender has no leaf"))??)
+    }
+
+    fn commit_entry(&mut self, row: &mut GroupRow, entry: &Entry) -> Result<Taken, Error> {
+        let leaving: BTreeSet<_> = row.leaving.iter().copied().collect();
+        let own = row.pending.filter(|pending| pending.hash == ContentHash::of(&entry.payload));
+        let mut mls = self.take_mls(row.group)?;
+        let provider = Provider::new(self.crypto, &mut *self.store);
+        if let Some(pending) = own {
+            let staged = mls.pending_commit().ok_or_else(|| Error::Mls("the pending commit is missing".into()))?;
+            let sender = Sender::Member(mls.own_leaf_index());
+            let review = review(mls.public_group(), &sender, staged, &leaving)?;
+            let name_key = new_name_key(&provider, &mls, row.group, &review)?;
+            mls.merge_pending_commit(&provider).map_err(Error::mls)?;
+            self.keep_mls(row.group, mls);
+            row.pending = None;
+            self.committed(row, &review, name_key)?;
+            row.save(self.store)?;
+            self.forget_request(pending.request)?;
+            self.settle_reference(pending.wish, Ok(()))?;
+            return Ok(Taken::Done);
+        }
+        let mut processed = process(&provider, &mut mls, read_handshake(&entry.payload)?)?;
+        if let ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) = processed.content() {
+            let updates = state_updates(mls.app_data_dictionary_updater(), unresolved.app_data_update_proposals())?;
+            processed = mls.resolve_app_data_commit(&provider, processed, updates).map_err(Error::mls)?;
+        }
+        let sender = processed.sender().clone();
+        let ProcessedMessageContent::StagedCommitMessage(staged) = processed.into_content() else {
+            return Err(Error::BadInput("an entry of another kind than it says".into()));
+        };
+        let review = review(mls.public_group(), &sender, &staged, &leaving)?;
+        let name_key = new_name_key(&provider, &mls, row.group, &review)?;
+        self.check_leaves(row, &review.added)?;
+        if !row.awaiting.is_empty() {
+            // The staged commit is dropped; it changed nothing and is processed again when the answers are there.
+            self.keep_mls(row.group, mls);
+            return Ok(Taken::Waits);
+        }
+        let over = staged.self_removed();
+        let provider = Provider::new(self.crypto, &mut *self.store);
+        mls.merge_staged_commit(&provider, *staged).map_err(Error::mls)?;
+        self.keep_mls(row.group, mls);
+        if let Some(pending) = row.pending.take() {
+            // Another commit ended the epoch first: the wish is tried again in the next one.
+            row.save(self.store)?;
+            self.forget_request(pending.request)?;
+        }
+        self.committed(row, &review, name_key)?;
+        if over {
+            self.event(Some(row.conversation), EventRowKind::Removed { by: review.committer.id.identity })?;
+            return Ok(Taken::Over);
+        }
+        Ok(Taken::Done)
+    }
+
+    /// The news of a commit that was merged.
+    fn committed(
+        &mut self,
+        row: &mut GroupRow,
+        review: &CommitReview,
+        name_key: Option<[u8; 32]>,
+    ) -> Result<(), Error> {
+        let by = review.committer.id.identity;
+        let identities = |leaves: &[Leaf]| leaves.iter().map(|leaf| leaf.id.identity).collect::<BTreeSet<IdentityId>>();
+        let (added, removed) = (identities(&review.added), identities(&review.removed));
+        for who in added.difference(&removed) {
+            self.event(Some(row.conversation), EventRowKind::MemberAdded { who: *who, by })?;
+        }
+        let announced = |who: &IdentityId| {
+            review.removed.iter().any(|leaf| leaf.id.identity == *who && row.leaving.contains(&leaf.id.device))
+        };
+        let me = self.account.identity;
+        for who in removed.difference(&added).filter(|who| **who != me && !announced(who)) {
+            self.event(Some(row.conversation), EventRowKind::MemberRemoved { who: *who, by })?;
+        }
+        row.leaving.retain(|device| !review.removed.iter().any(|leaf| leaf.id.device == *device));
+        if review.after.name != review.before.name {
+            if let Some(key) = name_key {
+                row.name_key = key;
+            }
+            row.name = group_name::open_name(&row.name_key, row.group, &review.after.name).unwrap_or_default();
+            self.event(Some(row.conversation), EventRowKind::Renamed { by, name: row.name.clone() })?;
+        }
+        let admins = |admins: &[IdentityId]| admins.iter().copied().collect::<BTreeSet<_>>();
+        let (before, after) = (admins(&review.before.admins), admins(&review.after.admins));
+        for who in before.symmetric_difference(&after) {
+            let is_admin = after.contains(who);
+            self.event(Some(row.conversation), EventRowKind::RoleChanged { who: *who, by, is_admin })?;
+        }
+        Ok(())
+    }
+
+    /// Somebody leaves: the one whose leaf comes first removes them at once, the others step in later if that one is
+    /// not there.
+    fn leave_entry(&mut self, row: &mut GroupRow, entry: &Entry) -> Result<(), Error> {
+        let mut mls = self.take_mls(row.group)?;
+        let processed = process(&self.provider(), &mut mls, read_handshake(&entry.payload)?)?;
+        let sender = processed.sender().clone();
+        let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
+            return Err(Error::BadInput("an entry of another kind than it says".into()));
+        };
+        let leaver = review_leave(mls.public_group(), &sender, proposal.proposal())?;
+        let staying = group::leaves(&mls).into_iter().filter(|(_, leaf)| {
+            leaf.id.device != leaver.id.device && !row.leaving.contains(&leaf.id.device)
+        });
+        let rank = staying.take_while(|(_, leaf)| leaf.id.device != self.account.device).count();
+        self.keep_mls(row.group, mls);
+        if row.leaving.contains(&leaver.id.device) {
+            return Ok(());
+        }
+        row.leaving.push(leaver.id.device);
+        let who = leaver.id.identity;
+        self.event(Some(row.conversation), EventRowKind::MemberRemoved { who, by: who })?;
+        let waiting = self.store.scan(Table::Wishes, &conversation_key(row.conversation))?;
+        let already = waiting.iter().any(|(_, bytes)| {
+            decode::<crate::store::rows::WishRow>(bytes).is_ok_and(|wish| wish.kind == WishKind::RemoveLeavers)
+        });
+        if !already {
+            let delay = Duration::from_secs(5) * u32::try_from(rank.min(60)).unwrap_or(60);
+            self.wish(row.conversation, WishKind::RemoveLeavers, delay)?;
+        }
+        Ok(())
+    }
+}
+
+fn process(
+    provider: &Provider<'_>,
+    mls: &mut MlsGroup,
+    message: impl Into<ProtocolMessage>,
+) -> Result<ProcessedMessage, Error> {
+    mls.process_message(provider, message).map_err(Error::mls)
+}
+
+/// The key of a new name, unwrapped with the epoch that the commit was made in.
+fn new_name_key(
+    provider: &Provider<'_>,
+    mls: &MlsGroup,
+    id: GroupId,
+    review: &CommitReview,
+) -> Result<Option<[u8; 32]>, Error> {
+    if review.after.name_key == review.before.name_key {
+        return Ok(None);
+    }
+    let exporter = group::name_key_exporter(provider, mls)?;
+    // A member who wraps garbage harms the name and nothing else.
+    Ok(group_name::unwrap_key(&exporter, id, &review.after.name_key).ok().map(|key| *key))
+}

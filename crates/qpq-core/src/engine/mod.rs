@@ -1,0 +1,186 @@
+//! The engine: one input, one transaction, effects returned.
+
+mod build;
+mod commands;
+mod ctx;
+mod directory;
+mod drive;
+mod inbox;
+mod keys;
+mod log;
+mod query;
+mod replies;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use openmls::group::MlsGroup;
+use openmls_rust_crypto::RustCrypto;
+use qpq_proto::account::UserName;
+use qpq_proto::code::Refusal;
+use qpq_proto::content::Body;
+use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::time::Timestamp;
+
+use crate::error::Error;
+use crate::mls::Myself;
+use crate::request::{Reply, Request};
+use crate::store::Store;
+use crate::store::rows::{AccountRow, Row as _, WishKind};
+use crate::view::{ConversationId, Trust};
+use ctx::Ctx;
+
+pub use query::Query;
+
+/// Something that the engine has to deal with.
+#[derive(Debug)]
+pub enum Input {
+    Command(Command),
+    /// A session was granted; the server's domain.
+    Connected { domain: String },
+    Disconnected,
+    /// Entries of one or several logs, each log in its order.
+    Entries(Vec<Entry>),
+    Reply { request: u64, result: Result<Reply, Refusal> },
+    /// The server has only this many one-time key packages of this device left.
+    KeyPackagesLow(u32),
+    /// Time has passed.
+    Tick,
+}
+
+/// A wish of the user.
+#[derive(Debug)]
+pub enum Command {
+    /// Ask the directory who a name is. Answered with [`Effect::LookedUp`].
+    LookUp(UserName),
+    /// The direct conversation with somebody, made in the background if there is none.
+    Direct(IdentityId),
+    CreateGroup { name: String, members: Vec<IdentityId>, suite: u16 },
+    Send { conversation: ConversationId, body: Body, fallback: String },
+    /// Any change of a group that is a [`WishKind`].
+    Change { conversation: ConversationId, kind: WishKind },
+    SetTrust { identity: IdentityId, trust: Trust },
+    MarkRead(ConversationId),
+    /// Stores how far a consumer has come with the events.
+    MoveConsumer { consumer: String, position: u64 },
+}
+
+/// Something to be done after the transaction has been committed.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this; it is in the outbox under its id until the reply has come in.
+    Request { id: u64, request: Request },
+    /// Follow a log from after this position.
+    Subscribe { log: LogId, after: Seq },
+    /// These entries are stored.
+    Acknowledge(Vec<Position>),
+    /// The answer to a command.
+    Answer(Answer),
+    /// A wish was carried out, or refused for good.
+    Settled { wish: u64, result: Result<(), String> },
+    /// The server has this own message, or refused it for good.
+    Sent { message: MessageId, result: Result<(), String> },
+    LookedUp { name: UserName, result: Result<IdentityId, LookUpError> },
+    /// The event queue has grown.
+    NewEvents,
+}
+
+/// What a command gives back at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    Wish(u64),
+    Conversation { id: ConversationId, wish: Option<u64> },
+    Message(MessageId),
+    /// The name is pinned and cannot be looked up right now.
+    Offline,
+}
+
+/// Why a name gives no usable identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookUpError {
+    Unknown,
+    /// The name was pinned to `old` and now belongs to `new`.
+    Changed { old: IdentityId, new: IdentityId },
+    Refused(String),
+}
+
+/// The engine of one profile. Everything that must survive is in the store; this is a cache and may be dropped.
+pub struct Engine {
+    crypto: RustCrypto,
+    account: Option<(AccountRow, Myself)>,
+    groups: HashMap<GroupId, MlsGroup>,
+    online: bool,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// An engine that has seen nothing yet.
+    pub fn new() -> Self {
+        Self { crypto: RustCrypto::default(), account: None, groups: HashMap::new(), online: false }
+    }
+
+    /// Handles one input within the transaction that `store` stands for.
+    ///
+    /// # Errors
+    /// The transaction must be rolled back, and [`Self::rolled_back`] called.
+    pub fn handle(&mut self, store: &mut dyn Store, now: Timestamp, input: Input) -> Result<Vec<Effect>, Error> {
+        let (account, myself) = match self.account.take() {
+            Some(account) => account,
+            None => {
+                let account = AccountRow::load(store, &())?
+                    .ok_or_else(|| Error::BadInput("there is no account in this profile".into()))?;
+                let myself = Myself::new(&account);
+                (account, myself)
+            }
+        };
+        let mut ctx = Ctx::new(store, now, account, myself, &self.crypto, &mut self.groups, self.online);
+        ctx.input(input)?;
+        ctx.drive_touched()?;
+        let (account, myself, online, effects) = ctx.finish();
+        self.account = Some((account, myself));
+        self.online = online;
+        if self.groups.len() > GROUPS_IN_MEMORY {
+            self.groups.clear();
+        }
+        Ok(effects)
+    }
+
+    /// Forgets everything that may be ahead of the store. Must be called when a transaction did not commit.
+    pub fn rolled_back(&mut self) {
+        self.groups.clear();
+        self.account = None;
+    }
+
+    /// Whether the last input about it said that there is a connection.
+    pub fn is_online(&self) -> bool {
+        self.online
+    }
+}
+
+impl Ctx<'_> {
+    fn input(&mut self, input: Input) -> Result<(), Error> {
+        match input {
+            Input::Command(command) => self.command(command),
+            Input::Connected { domain } => self.connected(domain),
+            Input::Disconnected => {
+                self.online = false;
+                Ok(())
+            }
+            Input::Entries(entries) => self.entries(entries),
+            Input::Reply { request, result } => self.reply(request, result),
+            Input::KeyPackagesLow(left) => self.refill_key_packages(left),
+            Input::Tick => self.tick(),
+        }
+    }
+}
+
+/// Groups whose MLS state is kept in memory between inputs.
+const GROUPS_IN_MEMORY: usize = 64;

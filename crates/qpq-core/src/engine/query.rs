@@ -1,0 +1,307 @@
+//! Reading: what the engine knows, as views.
+
+use std::collections::BTreeMap;
+
+use openmls_rust_crypto::RustCrypto;
+use qpq_proto::account::UserName;
+use qpq_proto::content::Content;
+use qpq_proto::groups::GroupKind;
+use qpq_proto::ids::{Epoch, IdentityId, MessageId};
+use qpq_trust::group as trust_group;
+use qpq_trust::policy;
+use qpq_trust::safety_number::safety_number;
+use qpq_trust::suite::Suite;
+
+use super::commands::kind_of;
+use super::ctx::INBOX_CURSOR;
+use crate::error::Error;
+use crate::mls::{Provider, group};
+use crate::store::rows::{
+    AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow, OutboxRow,
+    QuarantineRow, Row as _, WishRow, conversation_key, number,
+};
+use crate::store::{Store, StoreError, Table, decode};
+use crate::view::{
+    Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message, Trust,
+};
+
+/// A look at the store.
+pub struct Query<'a> {
+    store: &'a mut dyn Store,
+}
+
+impl<'a> Query<'a> {
+    /// Looks at this transaction.
+    pub fn new(store: &'a mut dyn Store) -> Self {
+        Self { store }
+    }
+
+    /// The account of this profile.
+    pub fn account(&self) -> Result<Option<AccountRow>, Error> {
+        Ok(AccountRow::load(self.store, &())?)
+    }
+
+    /// Everybody who is known.
+    pub fn contacts(&self) -> Result<Vec<Contact>, Error> {
+        ContactRow::all(self.store)?.into_iter().map(|row| self.view(row.identity)).collect()
+    }
+
+    /// One contact; without a name when nothing is known.
+    pub fn view(&self, identity: IdentityId) -> Result<Contact, Error> {
+        let account = self.account()?;
+        if let Some(account) = account.filter(|account| account.identity == identity) {
+            let name = Some(account.name);
+            return Ok(Contact { identity, name, trust: Trust::Verified, replaced_by: None, is_self: true });
+        }
+        Ok(match ContactRow::load(self.store, &identity)? {
+            Some(row) => Contact {
+                identity,
+                name: row.name,
+                trust: row.trust,
+                replaced_by: row.replaced_by,
+                is_self: false,
+            },
+            None => Contact { identity, name: None, trust: Trust::Unverified, replaced_by: None, is_self: false },
+        })
+    }
+
+    /// The contact that a name is pinned to.
+    pub fn pinned(&self, name: &UserName) -> Result<Option<Contact>, Error> {
+        if let Some(account) = self.account()?.filter(|account| account.name == *name) {
+            return self.view(account.identity).map(Some);
+        }
+        let Some(bytes) = self.store.get(Table::Names, name.as_str().as_bytes())? else { return Ok(None) };
+        let identity =
+            IdentityId::try_from(&bytes[..]).map_err(|_| StoreError::Corrupt("a pinned name".to_owned()))?;
+        self.view(identity).map(Some)
+    }
+
+    /// The safety number with somebody.
+    pub fn safety_number(&self, with: IdentityId) -> Result<String, Error> {
+        let account = self.account()?.ok_or_else(|| Error::BadInput("there is no account in this profile".into()))?;
+        Ok(safety_number(&account.identity, &with))
+    }
+
+    /// All conversations, the most recently used first.
+    pub fn conversations(&self) -> Result<Vec<Conversation>, Error> {
+        let mut rows = ConversationRow::all(self.store)?;
+        rows.sort_by_key(|row| std::cmp::Reverse(row.last_activity));
+        rows.iter().map(|row| self.conversation_view(row, true)).collect()
+    }
+
+    /// One conversation.
+    pub fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, Error> {
+        ConversationRow::load(self.store, &id)?.map(|row| self.conversation_view(&row, true)).transpose()
+    }
+
+    fn conversation_view(&self, row: &ConversationRow, with_last: bool) -> Result<Conversation, Error> {
+        let group = match row.group {
+            Some(group) => GroupRow::load(self.store, &group)?,
+            None => None,
+        };
+        let last = if with_last { self.store.messages(row.id, None, 1, None)?.pop() } else { None };
+        let contacts = &mut BTreeMap::new();
+        Ok(Conversation {
+            id: row.id,
+            kind: kind_of(row.id),
+            title: self.title(row, group.as_ref())?,
+            state: group.map_or(ConversationState::Starting, |group| group.state),
+            unread: self.store.count_received(row.id, row.read_number)?,
+            last: last.map(|message| self.message_view(message, contacts)).transpose()?,
+        })
+    }
+
+    fn title(&self, row: &ConversationRow, group: Option<&GroupRow>) -> Result<String, Error> {
+        Ok(match (row.id, group) {
+            (ConversationId::Direct(identity), _) => match self.view(identity)? {
+                Contact { name: Some(name), .. } => name.to_string(),
+                Contact { name: None, .. } => identity.short(),
+            },
+            (ConversationId::Group(_), Some(group)) => group.name.clone(),
+            (ConversationId::Group(_), None) => self.wished_name(row.id)?.unwrap_or_default(),
+        })
+    }
+
+    /// The name of a group that is still being made.
+    fn wished_name(&self, id: ConversationId) -> Result<Option<String>, Error> {
+        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
+            if let crate::store::rows::WishKind::Start { name, .. } = decode::<WishRow>(&bytes)?.kind {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Members, epoch and suite of a conversation.
+    pub fn group_info(&mut self, id: ConversationId) -> Result<Option<GroupInfo>, Error> {
+        let Some(row) = ConversationRow::load(self.store, &id)? else { return Ok(None) };
+        let conversation = self.conversation_view(&row, true)?;
+        let waiting = self.store.scan(Table::Wishes, &conversation_key(id))?.len();
+        let group = match row.group {
+            Some(group) => GroupRow::load(self.store, &group)?,
+            None => None,
+        };
+        let (epoch, members) = match &group {
+            Some(group) => self.members(group)?,
+            None => (Epoch(0), vec![]),
+        };
+        let suite = group.as_ref().and_then(|group| Suite::try_from(group.suite).ok()).unwrap_or(Suite::Hybrid);
+        Ok(Some(GroupInfo { conversation, group: group.map(|group| group.group), epoch, suite, members, waiting }))
+    }
+
+    fn members(&mut self, row: &GroupRow) -> Result<(Epoch, Vec<Member>), Error> {
+        let crypto = RustCrypto::default();
+        let Some(mls) = group::load(&Provider::new(&crypto, &mut *self.store), row.group)? else {
+            return Ok((Epoch(0), vec![]));
+        };
+        let state = trust_group::state(mls.public_group())?;
+        let mut devices: BTreeMap<IdentityId, (usize, bool)> = BTreeMap::new();
+        for (_, leaf) in group::leaves(&mls) {
+            if row.leaving.contains(&leaf.id.device) {
+                continue;
+            }
+            let own = self.account()?.is_some_and(|account| account.device == leaf.id.device);
+            let listed = own
+                || ContactRow::load(self.store, &leaf.id.identity)?
+                    .is_some_and(|contact| contact.devices.get(&leaf.id.device) == Some(&leaf.signature_key));
+            let entry = devices.entry(leaf.id.identity).or_default();
+            entry.0 += 1;
+            entry.1 |= !listed;
+        }
+        let present = devices.keys().copied().collect();
+        let mut members = Vec::with_capacity(devices.len());
+        for (identity, (devices, unchecked)) in devices {
+            let is_admin = row.kind == GroupKind::Group && policy::is_admin(&state, &present, identity);
+            members.push(Member { contact: self.view(identity)?, devices, is_admin, unchecked });
+        }
+        members.sort_by_key(|member| member.contact.name.clone());
+        Ok((group::epoch(&mls), members))
+    }
+
+    /// Messages, as [`Store::messages`] gives them.
+    pub fn history(
+        &self,
+        id: ConversationId,
+        before: Option<u64>,
+        limit: usize,
+        search: Option<&str>,
+    ) -> Result<Vec<Message>, Error> {
+        let contacts = &mut BTreeMap::new();
+        let rows = self.store.messages(id, before, limit, search)?;
+        rows.into_iter().map(|row| self.message_view(row, contacts)).collect()
+    }
+
+    fn message_view(&self, row: MessageRow, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Message, Error> {
+        if !contacts.contains_key(&row.sender) {
+            contacts.insert(row.sender, self.view(row.sender)?);
+        }
+        let content = Content::decode(&row.content).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        Ok(Message {
+            number: row.number,
+            conversation: row.conversation,
+            id: row.id,
+            sender: contacts[&row.sender].clone(),
+            device: row.device,
+            sent_at: row.sent_at,
+            received_at: row.received_at,
+            status: row.status,
+            content,
+        })
+    }
+
+    /// Where an own message stands.
+    pub fn own_message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<MessageRow>, Error> {
+        let Some(account) = self.account()? else { return Ok(None) };
+        Ok(self.store.message(conversation, account.identity, id)?)
+    }
+
+    /// Whether a wish is still there, and why it was refused if it was.
+    pub fn wish(&self, id: u64) -> Result<(bool, Option<String>), Error> {
+        if let Some(reason) = self.store.get(Table::Refusals, &id.to_be_bytes())? {
+            return Ok((false, Some(decode(&reason)?)));
+        }
+        Ok((WishRow::all(self.store)?.iter().any(|wish| wish.id == id), None))
+    }
+
+    /// Events after a position, with names.
+    pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
+        let rows = self.store.events(after, limit)?;
+        let contacts = &mut BTreeMap::new();
+        let mut events = Vec::with_capacity(rows.len());
+        for (position, bytes) in rows {
+            let row: EventRow = decode(&bytes)?;
+            let conversation = match row.conversation {
+                Some(id) => ConversationRow::load(self.store, &id)?
+                    .map(|conversation| self.conversation_view(&conversation, false))
+                    .transpose()?,
+                None => None,
+            };
+            if let Some(kind) = self.event_view(row.conversation, row.kind, contacts)? {
+                events.push(Event { position, at: row.at, conversation, kind });
+            }
+        }
+        Ok(events)
+    }
+
+    fn event_view(
+        &self,
+        conversation: Option<ConversationId>,
+        kind: EventRowKind,
+        contacts: &mut BTreeMap<IdentityId, Contact>,
+    ) -> Result<Option<EventKind>, Error> {
+        Ok(Some(match kind {
+            EventRowKind::Message { sender, id } => {
+                let Some(conversation) = conversation else { return Ok(None) };
+                let Some(row) = self.store.message(conversation, sender, id)? else { return Ok(None) };
+                EventKind::Message(self.message_view(row, contacts)?)
+            }
+            EventRowKind::Sent { message } => EventKind::Sent { message },
+            EventRowKind::NotSent { message, reason } => EventKind::NotSent { message, reason },
+            EventRowKind::Joined { by } => EventKind::Joined { by: self.view(by)? },
+            EventRowKind::MemberAdded { who, by } => {
+                EventKind::MemberAdded { who: self.view(who)?, by: self.view(by)? }
+            }
+            EventRowKind::MemberRemoved { who, by } => {
+                EventKind::MemberRemoved { who: self.view(who)?, by: self.view(by)? }
+            }
+            EventRowKind::Removed { by } => EventKind::Removed { by: self.view(by)? },
+            EventRowKind::Left => EventKind::Left,
+            EventRowKind::Renamed { by, name } => EventKind::Renamed { by: self.view(by)?, name },
+            EventRowKind::RoleChanged { who, by, is_admin } => {
+                EventKind::RoleChanged { who: self.view(who)?, by: self.view(by)?, is_admin }
+            }
+            EventRowKind::KeyChanged { name, old, new } => EventKind::KeyChanged { name, old, new },
+            EventRowKind::UntrustedDevice { who, device } => {
+                EventKind::UntrustedDevice { who: self.view(who)?, device }
+            }
+            EventRowKind::Gap { count, reason } => EventKind::Gap { count, reason },
+            EventRowKind::Refused { what, reason } => EventKind::Refused { what, reason },
+        }))
+    }
+
+    /// How far a consumer has come with the events.
+    pub fn consumer(&self, consumer: &str) -> Result<u64, Error> {
+        Ok(number(self.store, &format!("consumer {consumer}"))?)
+    }
+
+    /// What the server has not confirmed: requests, wishes that could be carried out now, joins.
+    pub fn unconfirmed(&self) -> Result<usize, Error> {
+        Ok(OutboxRow::all(self.store)?.len() + JoinRow::all(self.store)?.len())
+    }
+
+    /// Wishes of the user that are not carried out.
+    pub fn waiting(&self) -> Result<usize, Error> {
+        let own = |wish: &&WishRow| wish.kind != crate::store::rows::WishKind::RemoveLeavers;
+        Ok(WishRow::all(self.store)?.iter().filter(own).count())
+    }
+
+    /// Entries that could not be processed.
+    pub fn quarantined(&self) -> Result<usize, Error> {
+        Ok(QuarantineRow::all(self.store)?.len())
+    }
+
+    /// How far the inbox has been taken.
+    pub fn inbox_cursor(&self) -> Result<u64, Error> {
+        Ok(number(self.store, INBOX_CURSOR)?)
+    }
+}

@@ -1,0 +1,204 @@
+//! Answers of the server to requests in the outbox.
+
+use std::time::Duration;
+
+use qpq_proto::code::{Code, Refusal};
+use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome};
+use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
+
+use super::Effect;
+use super::ctx::Ctx;
+use crate::error::Error;
+use crate::request::{Purpose, Reply};
+use crate::store::rows::{
+    Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, Row as _, WishRef, WishRow,
+};
+use crate::view::{ConversationId, ConversationState, MessageStatus};
+
+impl Ctx<'_> {
+    pub(super) fn reply(&mut self, id: u64, result: Result<Reply, Refusal>) -> Result<(), Error> {
+        // The answer to a request that was settled in another way, by the log for instance.
+        let Some(row) = OutboxRow::load(self.store, &id)? else { return Ok(()) };
+        if let Err(refusal) = &result
+            && refusal.code.is_retryable()
+        {
+            return self.retry_later(row, refusal);
+        }
+        self.forget_request(id)?;
+        match (row.purpose, result) {
+            (Purpose::LookUp(name), result) => self.looked_up(name, result),
+            (Purpose::Check { identity, device, group }, result) => self.checked(id, identity, device, group, result),
+            (Purpose::Claim { wish, identity }, Ok(Reply::Packages(packages))) => self.claimed(wish, identity, packages),
+            (Purpose::Create { wish, group }, Ok(Reply::Created(outcome))) => self.created(wish, group, outcome),
+            (Purpose::Commit { group, .. }, Ok(Reply::Committed(outcome))) => match outcome {
+                // It is merged when it comes back in the log: one order for everybody.
+                CommitOutcome::Accepted(_) => Ok(()),
+                CommitOutcome::Superseded(head) => self.superseded(group, id, head),
+            },
+            (Purpose::Post { wish, hash, group }, Ok(Reply::Posted(outcome))) => match outcome {
+                PostOutcome::Accepted(seq) => self.confirm_own(hash, seq, wish.conversation).map(|_| ()),
+                PostOutcome::StaleEpoch(head) => self.stale_post(hash, group, head),
+            },
+            (Purpose::Leave { wish, group }, Ok(Reply::Left(outcome))) => self.left(wish, group, outcome),
+            (Purpose::Tree { group }, Ok(Reply::Tree(tree))) => self.join(group, &tree),
+            (Purpose::Tree { group }, Err(refusal)) => self.join_refused(group, &refusal),
+            (Purpose::PublishKeys, Ok(_)) => Ok(()),
+            (Purpose::PublishKeys, Err(_)) => {
+                self.account.keys_published = None;
+                Ok(self.account.save(self.store)?)
+            }
+            (purpose, Err(refusal)) => self.refused(&purpose, &refusal),
+            (_, Ok(_)) => Err(Error::BadInput("an answer of another kind than the question".into())),
+        }
+    }
+
+    /// A refusal that time heals: the request stays in the outbox.
+    fn retry_later(&mut self, mut row: OutboxRow, refusal: &Refusal) -> Result<(), Error> {
+        let backoff = Duration::from_millis(500 << row.attempts.min(7));
+        row.attempts += 1;
+        row.not_before = self.now.after(refusal.retry_after.unwrap_or(backoff));
+        Ok(row.save(self.store)?)
+    }
+
+    fn claimed(&mut self, wish: WishRef, identity: IdentityId, packages: Vec<Vec<u8>>) -> Result<(), Error> {
+        let Some(mut row) = WishRow::load(self.store, &wish)? else { return Ok(()) };
+        let packages = packages.into_iter().map(serde_bytes::ByteBuf::from).collect();
+        row.claimed.push(Claimed { identity, packages });
+        Ok(row.save(self.store)?)
+    }
+
+    fn created(&mut self, wish: WishRef, group: GroupId, outcome: CreateOutcome) -> Result<(), Error> {
+        let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
+        match outcome {
+            CreateOutcome::Created { .. } => {
+                row.state = ConversationState::Active;
+                row.save(self.store)?;
+                let mut conversation = self.conversation(wish.conversation)?;
+                conversation.group = Some(group);
+                conversation.save(self.store)?;
+                self.subscribe(&row);
+            }
+            CreateOutcome::Exists(_) => {
+                // Somebody was faster; the Welcome to that group is in the inbox, and what was to be sent waits for it.
+                self.delete_mls(group)?;
+                GroupRow::delete(self.store, &group)?;
+            }
+        }
+        if row.pending.is_none() || matches!(outcome, CreateOutcome::Exists(_)) {
+            self.settle_reference(wish, Ok(()))?;
+        }
+        self.touch(wish.conversation);
+        Ok(())
+    }
+
+    pub(super) fn settle_reference(&mut self, wish: WishRef, result: Result<(), String>) -> Result<(), Error> {
+        match WishRow::load(self.store, &wish)? {
+            Some(row) => self.settle(&row, result),
+            None => Ok(()),
+        }
+    }
+
+    fn superseded(&mut self, group: GroupId, request: u64, head: Head) -> Result<(), Error> {
+        let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
+        if row.pending.is_some_and(|pending| pending.request == request) {
+            self.drop_pending(&mut row)?;
+        }
+        row.wait_for = row.wait_for.max(head.epoch);
+        row.save(self.store)?;
+        self.touch(row.conversation);
+        Ok(())
+    }
+
+    /// Gives up the pending commit; the wish behind it stays.
+    pub(super) fn drop_pending(&mut self, row: &mut GroupRow) -> Result<(), Error> {
+        row.pending = None;
+        let mut mls = self.take_mls(row.group)?;
+        mls.clear_pending_commit(openmls::prelude::OpenMlsProvider::storage(&self.provider()))?;
+        self.keep_mls(row.group, mls);
+        Ok(())
+    }
+
+    /// An own message is in the log. True when this ciphertext is one of ours.
+    pub(super) fn confirm_own(
+        &mut self,
+        hash: ContentHash,
+        seq: Seq,
+        conversation: ConversationId,
+    ) -> Result<bool, Error> {
+        let Some(own) = OwnRow::load(self.store, &hash)? else { return Ok(false) };
+        if let Some(mut message) = self.store.message(conversation, self.account.identity, own.message)?
+            && message.seq.is_none()
+        {
+            message.seq = Some(seq);
+            message.status = MessageStatus::Sent;
+            self.store.update_message(&message)?;
+            self.event(Some(conversation), EventRowKind::Sent { message: own.message })?;
+            self.effect(Effect::Sent { message: own.message, result: Ok(()) });
+        }
+        self.settle_reference(own.wish, Ok(()))?;
+        self.forget_request(own.request)?;
+        Ok(true)
+    }
+
+    fn stale_post(&mut self, hash: ContentHash, group: GroupId, head: Head) -> Result<(), Error> {
+        OwnRow::delete(self.store, &hash)?;
+        if let Some(mut row) = GroupRow::load(self.store, &group)? {
+            row.wait_for = row.wait_for.max(head.epoch);
+            row.save(self.store)?;
+            self.touch(row.conversation);
+        }
+        Ok(())
+    }
+
+    fn left(&mut self, wish: WishRef, group: GroupId, outcome: PostOutcome) -> Result<(), Error> {
+        let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
+        match outcome {
+            PostOutcome::Accepted(_) => {
+                self.settle_reference(wish, Ok(()))?;
+                self.end_group(&mut row, ConversationState::Left)?;
+                self.event(Some(row.conversation), EventRowKind::Left)
+            }
+            PostOutcome::StaleEpoch(head) => {
+                row.wait_for = row.wait_for.max(head.epoch);
+                Ok(row.save(self.store)?)
+            }
+        }
+    }
+
+    /// A refusal for good.
+    fn refused(&mut self, purpose: &Purpose, refusal: &Refusal) -> Result<(), Error> {
+        let Some(wish) = purpose.wish() else { return Ok(()) };
+        match purpose {
+            Purpose::Post { hash, .. } => OwnRow::delete(self.store, hash)?,
+            Purpose::Create { group, .. } => {
+                self.delete_mls(*group)?;
+                GroupRow::delete(self.store, group)?;
+                let mut conversation = self.conversation(wish.conversation)?;
+                conversation.group = None;
+                conversation.save(self.store)?;
+            }
+            Purpose::Commit { group, .. } => {
+                if let Some(mut row) = GroupRow::load(self.store, group)? {
+                    if row.pending.is_some_and(|pending| pending.wish == wish) {
+                        self.drop_pending(&mut row)?;
+                    }
+                    row.save(self.store)?;
+                }
+            }
+            Purpose::Claim { .. }
+            | Purpose::Leave { .. }
+            | Purpose::LookUp(_)
+            | Purpose::Check { .. }
+            | Purpose::PublishKeys
+            | Purpose::Tree { .. } => {}
+        }
+        let reason = match (purpose, refusal.code) {
+            (Purpose::Claim { .. }, Code::NotFound) => {
+                "this user has no key packages on the server; they must come online first".to_owned()
+            }
+            _ => refusal.detail.clone(),
+        };
+        self.settle_reference(wish, Err(reason))
+    }
+}
+

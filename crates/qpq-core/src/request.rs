@@ -1,0 +1,70 @@
+//! What the engine asks of the server, and what it wants to do with the answer.
+
+use qpq_proto::account::{Account, UserName};
+use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, NewGroup, Post, PostOutcome};
+use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId};
+use serde::{Deserialize, Serialize};
+
+use crate::store::rows::WishRef;
+
+/// One request. Durable in the outbox before it is sent, and harmless to repeat.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    ByName(UserName),
+    ByIdentity(IdentityId),
+    PublishKeys { one_time: Vec<serde_bytes::ByteBuf>, last_resort: Vec<serde_bytes::ByteBuf> },
+    Claim { identity: IdentityId, suite: u16 },
+    Create(NewGroup),
+    Commit { group: GroupId, commit: Commit },
+    Post { group: GroupId, post: Post },
+    Leave {
+        group: GroupId,
+        epoch: Epoch,
+        #[serde(with = "serde_bytes")]
+        proposal: Vec<u8>,
+    },
+    Tree { group: GroupId, epoch: Epoch },
+}
+
+/// What the server answered, other than a refusal.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Account(Account),
+    Stock(u32),
+    Packages(Vec<Vec<u8>>),
+    Created(CreateOutcome),
+    Committed(CommitOutcome),
+    Posted(PostOutcome),
+    Left(PostOutcome),
+    Tree(Vec<u8>),
+}
+
+/// Why a request was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// The user wants to know who a name is.
+    LookUp(UserName),
+    /// A group's log waits to know whether a device belongs to an identity.
+    Check { identity: IdentityId, device: DeviceId, group: GroupId },
+    PublishKeys,
+    Claim { wish: WishRef, identity: IdentityId },
+    Create { wish: WishRef, group: GroupId },
+    Commit { wish: WishRef, group: GroupId },
+    Post { wish: WishRef, group: GroupId, hash: ContentHash },
+    Leave { wish: WishRef, group: GroupId },
+    Tree { group: GroupId },
+}
+
+impl Purpose {
+    /// The wish that waits for the answer.
+    pub fn wish(&self) -> Option<WishRef> {
+        match self {
+            Self::Claim { wish, .. }
+            | Self::Create { wish, .. }
+            | Self::Commit { wish, .. }
+            | Self::Post { wish, .. }
+            | Self::Leave { wish, .. } => Some(*wish),
+            Self::LookUp(_) | Self::Check { .. } | Self::PublishKeys | Self::Tree { .. } => None,
+        }
+    }
+}

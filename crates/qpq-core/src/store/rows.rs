@@ -1,0 +1,334 @@
+//! The rows that the engine keeps. Every one is on disk: fields are added with `#[serde(default)]`, never changed.
+
+use std::collections::BTreeMap;
+
+use qpq_proto::account::UserName;
+use qpq_proto::groups::GroupKind;
+use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::stream::{Entry, LogId};
+use qpq_proto::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, Table, decode, encode};
+use crate::request::{Purpose, Request};
+use crate::view::{ConversationId, ConversationState, MessageStatus, Trust};
+
+/// A row of one key-value table.
+pub trait Row: Serialize + serde::de::DeserializeOwned {
+    /// Where it is kept.
+    const TABLE: Table;
+    /// What it is found by.
+    type Key;
+    /// The key's bytes; their order is the order of [`Store::scan`].
+    fn key_bytes(key: &Self::Key) -> Vec<u8>;
+    /// The key of this row.
+    fn key(&self) -> Self::Key;
+
+    /// Reads one row.
+    fn load(store: &dyn Store, key: &Self::Key) -> Result<Option<Self>, StoreError> {
+        store.get(Self::TABLE, &Self::key_bytes(key))?.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// Inserts or replaces this row.
+    fn save(&self, store: &mut dyn Store) -> Result<(), StoreError> {
+        store.put(Self::TABLE, &Self::key_bytes(&self.key()), &encode(self)?)
+    }
+
+    /// Removes a row.
+    fn delete(store: &mut dyn Store, key: &Self::Key) -> Result<(), StoreError> {
+        store.remove(Self::TABLE, &Self::key_bytes(key))
+    }
+
+    /// All rows of the table.
+    fn all(store: &dyn Store) -> Result<Vec<Self>, StoreError> {
+        store.scan(Self::TABLE, &[])?.iter().map(|(_, value)| decode(value)).collect()
+    }
+}
+
+/// The account and its secrets.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct AccountRow {
+    pub name: UserName,
+    pub identity: IdentityId,
+    pub device: DeviceId,
+    /// Both seeds of the identity keys.
+    #[serde(with = "serde_bytes")]
+    pub identity_keys: Vec<u8>,
+    /// Ed25519 seed.
+    pub device_key: [u8; 32],
+    /// X-Wing seed.
+    pub envelope_key: [u8; 32],
+    /// The encoded manifest.
+    #[serde(with = "serde_bytes")]
+    pub manifest: Vec<u8>,
+    /// The server has confirmed the registration.
+    pub registered: bool,
+    /// The part after `@`; empty until the server has introduced itself.
+    pub domain: String,
+    /// When key packages were last published in full.
+    pub keys_published: Option<Timestamp>,
+}
+
+/// Somebody, and the devices that a verified manifest lists.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContactRow {
+    pub identity: IdentityId,
+    pub name: Option<UserName>,
+    pub trust: Trust,
+    pub replaced_by: Option<IdentityId>,
+    /// The newest manifest that was verified, encoded.
+    #[serde(with = "serde_bytes")]
+    pub manifest: Vec<u8>,
+    /// Device → signature key, out of the manifest.
+    pub devices: BTreeMap<DeviceId, [u8; 32]>,
+}
+
+/// One MLS group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GroupRow {
+    pub group: GroupId,
+    pub conversation: ConversationId,
+    pub kind: GroupKind,
+    pub name: String,
+    pub name_key: [u8; 32],
+    pub suite: u16,
+    pub state: ConversationState,
+    /// The last entry that was taken from the log.
+    pub cursor: Seq,
+    /// The commit that waits to be accepted.
+    pub pending: Option<PendingCommit>,
+    /// Nothing new is tried before this epoch is reached.
+    pub wait_for: Epoch,
+    /// Devices that posted that they leave.
+    pub leaving: Vec<DeviceId>,
+    /// Directory questions that must be answered before the log goes on.
+    pub awaiting: Vec<u64>,
+    /// Who added this device, while `awaiting` holds back the news of it.
+    pub joined_by: Option<(IdentityId, DeviceId)>,
+    /// When this device last refreshed its leaf.
+    pub refreshed: Timestamp,
+}
+
+/// An own commit on its way.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct PendingCommit {
+    pub hash: ContentHash,
+    pub request: u64,
+    pub wish: WishRef,
+}
+
+/// One conversation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConversationRow {
+    pub id: ConversationId,
+    /// The group it runs in; none while a direct conversation is being made.
+    pub group: Option<GroupId>,
+    /// Requests under way for the wish at the head of the queue.
+    pub in_flight: Vec<u64>,
+    pub last_activity: Timestamp,
+    pub last_number: u64,
+    pub read_number: u64,
+}
+
+/// A request that the server has not answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutboxRow {
+    pub id: u64,
+    pub request: Request,
+    pub purpose: Purpose,
+    /// Not to be sent again before.
+    pub not_before: Timestamp,
+    pub attempts: u32,
+}
+
+/// Names a wish: the wishes of one conversation are carried out in the order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WishRef {
+    pub conversation: ConversationId,
+    pub id: u64,
+}
+
+/// Something the user wants (or the engine itself), until it is done or refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WishRow {
+    pub id: u64,
+    pub conversation: ConversationId,
+    pub kind: WishKind,
+    pub not_before: Timestamp,
+    /// Key packages that were claimed for it.
+    pub claimed: Vec<Claimed>,
+}
+
+/// Key packages of one identity.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claimed {
+    pub identity: IdentityId,
+    pub packages: Vec<serde_bytes::ByteBuf>,
+}
+
+/// What is wished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WishKind {
+    /// Make the group on the server, with these first members.
+    Start { suite: u16, name: String, members: Vec<IdentityId> },
+    Send { message: MessageId },
+    Add { who: Vec<IdentityId> },
+    Remove { who: IdentityId },
+    Leave,
+    Rename { name: String },
+    SetAdmin { who: IdentityId, is_admin: bool },
+    UpdateKey,
+    /// Carry out the leave of those who asked for it.
+    RemoveLeavers,
+}
+
+/// A Welcome that waits for its tree.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinRow {
+    pub group: GroupId,
+    /// The opened bundle, encoded.
+    #[serde(with = "serde_bytes")]
+    pub bundle: Vec<u8>,
+    pub at: Timestamp,
+    /// Its place in the inbox, for the quarantine.
+    pub seq: Seq,
+}
+
+/// An entry that waits until the directory has answered for new members.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BacklogRow {
+    pub group: GroupId,
+    pub entry: Entry,
+}
+
+/// An entry that could not be processed. Kept for a later attempt, never dropped.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    pub entry: Entry,
+    pub reason: String,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRow {
+    pub conversation: ConversationId,
+    pub number: u64,
+    pub id: MessageId,
+    pub seq: Option<Seq>,
+    pub sender: IdentityId,
+    pub device: DeviceId,
+    pub sent_at: Timestamp,
+    pub received_at: Timestamp,
+    pub status: MessageStatus,
+    /// Not shown, because the sending device is not in its identity's manifest.
+    pub held: bool,
+    /// The text that can be searched.
+    pub text: String,
+    /// Encoded [`qpq_proto::content::Content`].
+    pub content: Vec<u8>,
+}
+
+/// An own message that is on its way, found by its ciphertext.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OwnRow {
+    pub hash: ContentHash,
+    pub message: MessageId,
+    pub wish: WishRef,
+    pub request: u64,
+}
+
+/// An event with ids instead of names; names are looked up when it is pulled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRow {
+    pub at: Timestamp,
+    pub conversation: Option<ConversationId>,
+    pub kind: EventRowKind,
+}
+
+/// What happened, in ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventRowKind {
+    Message { sender: IdentityId, id: MessageId },
+    Sent { message: MessageId },
+    NotSent { message: MessageId, reason: String },
+    Joined { by: IdentityId },
+    MemberAdded { who: IdentityId, by: IdentityId },
+    MemberRemoved { who: IdentityId, by: IdentityId },
+    Removed { by: IdentityId },
+    Left,
+    Renamed { by: IdentityId, name: String },
+    RoleChanged { who: IdentityId, by: IdentityId, is_admin: bool },
+    KeyChanged { name: UserName, old: IdentityId, new: IdentityId },
+    UntrustedDevice { who: IdentityId, device: DeviceId },
+    Gap { count: u64, reason: String },
+    Refused { what: String, reason: String },
+}
+
+macro_rules! row {
+    ($row:ident, $table:ident, $key:ty, |$k:ident| $bytes:expr, |$r:ident| $of:expr) => {
+        impl Row for $row {
+            const TABLE: Table = Table::$table;
+            type Key = $key;
+
+            fn key_bytes($k: &$key) -> Vec<u8> {
+                $bytes
+            }
+
+            fn key(&self) -> $key {
+                let $r = self;
+                $of
+            }
+        }
+    };
+}
+
+row!(AccountRow, Account, (), |_key| vec![], |_row| ());
+row!(ContactRow, Contacts, IdentityId, |key| key.0.to_vec(), |row| row.identity);
+row!(GroupRow, Groups, GroupId, |key| key.0.to_vec(), |row| row.group);
+row!(ConversationRow, Conversations, ConversationId, |key| conversation_key(*key), |row| row.id);
+row!(OutboxRow, Outbox, u64, |key| key.to_be_bytes().to_vec(), |row| row.id);
+row!(WishRow, Wishes, WishRef, |key| wish_key(*key), |row| WishRef { conversation: row.conversation, id: row.id });
+row!(JoinRow, Joins, GroupId, |key| key.0.to_vec(), |row| row.group);
+row!(OwnRow, Own, ContentHash, |key| key.0.to_vec(), |row| row.hash);
+row!(BacklogRow, Backlog, (GroupId, Seq), |key| group_seq(key.0, key.1), |row| (row.group, row.entry.seq));
+row!(QuarantineRow, Quarantine, (LogId, Seq), |key| log_seq(key.0, key.1), |row| (row.entry.log, row.entry.seq));
+
+fn wish_key(wish: WishRef) -> Vec<u8> {
+    [&conversation_key(wish.conversation)[..], &wish.id.to_be_bytes()].concat()
+}
+
+/// The bytes that stand for a conversation in keys and in the message table.
+pub fn conversation_key(id: ConversationId) -> Vec<u8> {
+    match id {
+        ConversationId::Group(group) => [&[1], &group.0[..]].concat(),
+        ConversationId::Direct(identity) => [&[2], &identity.0[..]].concat(),
+    }
+}
+
+fn group_seq(group: GroupId, seq: Seq) -> Vec<u8> {
+    [&group.0[..], &seq.0.to_be_bytes()].concat()
+}
+
+fn log_seq(log: LogId, seq: Seq) -> Vec<u8> {
+    match log {
+        LogId::Inbox => [&[0][..], &seq.0.to_be_bytes()].concat(),
+        LogId::Group(group) => [&[1][..], &group_seq(group, seq)].concat(),
+    }
+}
+
+/// A number that grows by one with every call, never reused.
+pub fn next_number(store: &mut dyn Store, counter: &str) -> Result<u64, StoreError> {
+    let next = number(store, counter)? + 1;
+    set_number(store, counter, next)?;
+    Ok(next)
+}
+
+/// The value of a counter, 0 at first.
+pub fn number(store: &dyn Store, counter: &str) -> Result<u64, StoreError> {
+    store.get(Table::Counters, counter.as_bytes())?.map_or(Ok(0), |bytes| decode(&bytes))
+}
+
+/// Sets a counter.
+pub fn set_number(store: &mut dyn Store, counter: &str, value: u64) -> Result<(), StoreError> {
+    store.put(Table::Counters, counter.as_bytes(), &encode(&value)?)
+}

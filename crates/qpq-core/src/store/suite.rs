@@ -1,0 +1,108 @@
+//! The conformance suite of [`Store`]: what the engine relies on, run on every implementor.
+
+#![allow(clippy::unwrap_used)]
+
+use qpq_proto::ids::{DeviceId, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::time::Timestamp;
+
+use super::rows::MessageRow;
+use super::{Store, Table};
+use crate::view::{ConversationId, MessageStatus};
+
+/// Runs every check on an empty store.
+pub fn check(store: &mut dyn Store) {
+    keys_and_values(store);
+    scans_are_ordered_and_bounded(store);
+    messages_are_unique_and_in_log_order(store);
+    held_messages_are_not_shown(store);
+    events_have_positions(store);
+}
+
+fn keys_and_values(store: &mut dyn Store) {
+    assert_eq!(store.get(Table::Mls, b"k").unwrap(), None);
+    store.put(Table::Mls, b"k", b"one").unwrap();
+    store.put(Table::Mls, b"k", b"two").unwrap();
+    store.put(Table::Own, b"k", b"other table").unwrap();
+    assert_eq!(store.get(Table::Mls, b"k").unwrap().as_deref(), Some(&b"two"[..]));
+    store.remove(Table::Mls, b"k").unwrap();
+    store.remove(Table::Mls, b"never there").unwrap();
+    assert_eq!(store.get(Table::Mls, b"k").unwrap(), None);
+    assert_eq!(store.get(Table::Own, b"k").unwrap().as_deref(), Some(&b"other table"[..]));
+}
+
+fn scans_are_ordered_and_bounded(store: &mut dyn Store) {
+    for key in [&b"b2"[..], b"a", b"b1", b"b\xff", b"b\xff\xff", b"c"] {
+        store.put(Table::Backlog, key, key).unwrap();
+    }
+    store.remove(Table::Backlog, b"b1").unwrap();
+    let keys = |prefix: &[u8]| -> Vec<Vec<u8>> {
+        store.scan(Table::Backlog, prefix).unwrap().into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(keys(b"b"), [&b"b2"[..], b"b\xff", b"b\xff\xff"]);
+    assert_eq!(keys(b"b\xff"), [&b"b\xff"[..], b"b\xff\xff"]);
+    assert_eq!(keys(b"").len(), 5);
+}
+
+fn messages_are_unique_and_in_log_order(store: &mut dyn Store) {
+    let conversation = ConversationId::Group(GroupId([9; 16]));
+    for (number, seq) in [(1, Some(5)), (2, None), (3, Some(4)), (4, Some(6))] {
+        assert!(store.insert_message(&message(conversation, number, seq)).unwrap());
+        assert!(!store.insert_message(&message(conversation, number, seq)).unwrap());
+    }
+    let numbers = |before, limit, search| -> Vec<u64> {
+        store.messages(conversation, before, limit, search).unwrap().iter().map(|row| row.number).collect()
+    };
+    assert_eq!(numbers(None, 10, None), [3, 1, 4, 2]);
+    assert_eq!(numbers(None, 2, None), [4, 2]);
+    assert_eq!(numbers(Some(4), 10, None), [3, 1]);
+    assert_eq!(numbers(None, 10, Some("TEXT 3")), [3]);
+    assert_eq!(numbers(None, 10, Some("nothing")), [0u64; 0]);
+    assert_eq!(store.count_received(conversation, 1).unwrap(), 3);
+    let changed = MessageRow { seq: Some(Seq(1)), status: MessageStatus::Sent, ..message(conversation, 2, None) };
+    store.update_message(&changed).unwrap();
+    let stored = store.message(conversation, changed.sender, changed.id).unwrap();
+    assert_eq!(stored, Some(changed));
+}
+
+fn held_messages_are_not_shown(store: &mut dyn Store) {
+    let conversation = ConversationId::Direct(IdentityId([8; 32]));
+    let held = MessageRow { held: true, sender: IdentityId([8; 32]), ..message(conversation, 1, Some(1)) };
+    store.insert_message(&held).unwrap();
+    assert!(store.messages(conversation, None, 10, None).unwrap().is_empty());
+    assert_eq!(store.count_received(conversation, 0).unwrap(), 0);
+    assert_eq!(store.held_messages(held.sender).unwrap(), [held]);
+}
+
+fn events_have_positions(store: &mut dyn Store) {
+    let first = store.append_event(b"one").unwrap();
+    assert_eq!(store.append_event(b"two").unwrap(), first + 1);
+    let events = store.events(first - 1, 10).unwrap();
+    assert_eq!(events, [(first, b"one".to_vec()), (first + 1, b"two".to_vec())]);
+    assert_eq!(store.events(first, 10).unwrap().len(), 1);
+    assert_eq!(store.events(first - 1, 1).unwrap().len(), 1);
+}
+
+fn message(conversation: ConversationId, number: u64, seq: Option<u64>) -> MessageRow {
+    MessageRow {
+        conversation,
+        number,
+        id: MessageId([number as u8; 16]),
+        seq: seq.map(Seq),
+        sender: IdentityId([7; 32]),
+        device: DeviceId([7; 16]),
+        sent_at: Timestamp(number),
+        received_at: Timestamp(number),
+        status: MessageStatus::Received,
+        held: false,
+        text: format!("Some text {number}"),
+        content: vec![1],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_memory_store_conforms() {
+        super::check(&mut crate::store::memory::MemoryStore::default());
+    }
+}

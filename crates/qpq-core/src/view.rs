@@ -1,0 +1,157 @@
+//! What the outside sees of the engine's state: plain values, made for showing.
+
+use qpq_proto::account::UserName;
+use qpq_proto::content::Content;
+use qpq_proto::groups::GroupKind;
+use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId};
+use qpq_proto::time::Timestamp;
+use qpq_trust::suite::Suite;
+use serde::{Deserialize, Serialize};
+
+/// A conversation as users think of it. A direct conversation is named by the other identity (one's own for the
+/// notepad), whichever MLS group it currently runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ConversationId {
+    Group(GroupId),
+    Direct(IdentityId),
+}
+
+/// How far an identity is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Trust {
+    /// Pinned on first contact, never compared.
+    Unverified,
+    /// The user compared safety numbers.
+    Verified,
+    /// The user refused this identity.
+    Rejected,
+}
+
+/// Somebody this device knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    pub identity: IdentityId,
+    /// None until the directory has been asked.
+    pub name: Option<UserName>,
+    pub trust: Trust,
+    /// The name now belongs to this other identity: sending to the name stops until the user decides.
+    pub replaced_by: Option<IdentityId>,
+    pub is_self: bool,
+}
+
+/// Where a conversation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ConversationState {
+    /// Not yet on the server: what is sent waits.
+    Starting,
+    Active,
+    /// The user left.
+    Left,
+    /// Somebody removed this identity.
+    Removed,
+    /// A commit could not be processed; what follows is kept in quarantine.
+    Broken,
+}
+
+/// One line of the conversation list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    pub id: ConversationId,
+    pub kind: GroupKind,
+    /// The group's name, or the other person's user name without `@`. Comes from others: sanitize before showing.
+    pub title: String,
+    pub state: ConversationState,
+    pub unread: u64,
+    pub last: Option<Message>,
+}
+
+/// What `/group-info` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupInfo {
+    pub conversation: Conversation,
+    /// None while the group is not yet on the server.
+    pub group: Option<GroupId>,
+    pub epoch: Epoch,
+    pub suite: Suite,
+    pub members: Vec<Member>,
+    /// Changes that this device still wants to make.
+    pub waiting: usize,
+}
+
+/// One member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub contact: Contact,
+    pub devices: usize,
+    pub is_admin: bool,
+    /// A device of this member is not in the member's own manifest, or was not checked yet: its messages are held.
+    pub unchecked: bool,
+}
+
+/// Where a message stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessageStatus {
+    /// Own, durable on this device, not yet accepted by the server.
+    Waiting,
+    /// Own, accepted and on the server's disk.
+    Sent,
+    /// Own, refused for good.
+    Failed(String),
+    /// Somebody else's.
+    Received,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Small and unique in its conversation: how a person refers to it.
+    pub number: u64,
+    pub conversation: ConversationId,
+    pub id: MessageId,
+    pub sender: Contact,
+    pub device: DeviceId,
+    pub sent_at: Timestamp,
+    pub received_at: Timestamp,
+    pub status: MessageStatus,
+    pub content: Content,
+}
+
+/// Something that happened, in the order in which it was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Grows with every event; never reused.
+    pub position: u64,
+    pub at: Timestamp,
+    pub conversation: Option<Conversation>,
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A message of somebody else, or of another device of one's own.
+    Message(Message),
+    /// An own message is on the server's disk.
+    Sent { message: MessageId },
+    /// An own message was refused for good.
+    NotSent { message: MessageId, reason: String },
+    /// This device became a member.
+    Joined { by: Contact },
+    MemberAdded { who: Contact, by: Contact },
+    /// `by` equals `who` when the member left.
+    MemberRemoved { who: Contact, by: Contact },
+    /// This identity was removed.
+    Removed { by: Contact },
+    /// This identity left.
+    Left,
+    Renamed { by: Contact, name: String },
+    RoleChanged { who: Contact, by: Contact, is_admin: bool },
+    /// A name that was pinned now resolves to another identity.
+    KeyChanged { name: UserName, old: IdentityId, new: IdentityId },
+    /// A device that its identity does not list: its messages stay hidden.
+    UntrustedDevice { who: Contact, device: DeviceId },
+    /// This many entries could not be read; they are in quarantine.
+    Gap { count: u64, reason: String },
+    /// A wish of the user that was refused for good.
+    Refused { what: String, reason: String },
+}
