@@ -1,1 +1,35 @@
-//! placeholder
+//! The SDK: a profile on disk, driven by its own threads, connected to a server.
+//!
+//! A [`Client`] is a cheap handle that any thread may use. All its methods block for as long as they say; what they
+//! store is durable when they return. Events are pulled with [`Client::events`] from a queue that survives restarts.
+
+mod actor;
+mod client;
+mod error;
+mod events;
+mod link;
+mod options;
+mod profile;
+mod signup;
+mod store;
+mod wire;
+
+pub use client::{Client, Status, Whoami, WishId};
+pub use error::Error;
+pub use events::EventStream;
+pub use options::Options;
+
+pub use qpq_core::view::{
+    Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message,
+    MessageStatus, Trust,
+};
+pub use qpq_io::rpc::connect::ServerAddress;
+pub use qpq_io::rpc::tls::Fingerprint;
+pub use qpq_io::secret::SecretString;
+pub use qpq_proto::account::UserName;
+pub use qpq_proto::content::{Attachment, Body, Content, ReceiptKind};
+pub use qpq_proto::groups::GroupKind;
+pub use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId};
+pub use qpq_proto::limits;
+pub use qpq_proto::time::Timestamp;
+pub use qpq_trust::suite::Suite;

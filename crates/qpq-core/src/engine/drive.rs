@@ -214,6 +214,7 @@ impl Ctx<'_> {
             row.status = MessageStatus::Failed(reason.to_owned());
             self.store.update_message(&row)?;
         }
+        self.store.put(Table::Refusals, &message.0, &encode(&reason)?)?;
         self.event(Some(id), EventRowKind::NotSent { message, reason: reason.to_owned() })?;
         self.effect(Effect::Sent { message, result: Err(reason.to_owned()) });
         Ok(())

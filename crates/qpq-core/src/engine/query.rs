@@ -7,18 +7,18 @@ use qpq_proto::account::UserName;
 use qpq_proto::content::Content;
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{Epoch, IdentityId, MessageId};
+use qpq_proto::time::Timestamp;
 use qpq_trust::group as trust_group;
 use qpq_trust::policy;
 use qpq_trust::safety_number::safety_number;
 use qpq_trust::suite::Suite;
 
 use super::commands::kind_of;
-use super::ctx::INBOX_CURSOR;
 use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::store::rows::{
     AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow, OutboxRow,
-    QuarantineRow, Row as _, WishRow, conversation_key, number,
+    QuarantineRow, Row as _, WishKind, WishRow, conversation_key, number,
 };
 use crate::store::{Store, StoreError, Table, decode};
 use crate::view::{
@@ -125,7 +125,7 @@ impl<'a> Query<'a> {
     /// The name of a group that is still being made.
     fn wished_name(&self, id: ConversationId) -> Result<Option<String>, Error> {
         for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
-            if let crate::store::rows::WishKind::Start { name, .. } = decode::<WishRow>(&bytes)?.kind {
+            if let WishKind::Start { name, .. } = decode::<WishRow>(&bytes)?.kind {
                 return Ok(Some(name));
             }
         }
@@ -209,10 +209,13 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// Where an own message stands.
-    pub fn own_message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<MessageRow>, Error> {
-        let Some(account) = self.account()? else { return Ok(None) };
-        Ok(self.store.message(conversation, account.identity, id)?)
+    /// Whether an own message still waits, and why it was refused if it was.
+    pub fn own_message(&self, id: MessageId) -> Result<(bool, Option<String>), Error> {
+        if let Some(reason) = self.store.get(Table::Refusals, &id.0)? {
+            return Ok((false, Some(decode(&reason)?)));
+        }
+        let kind = WishKind::Send { message: id };
+        Ok((WishRow::all(self.store)?.iter().any(|wish| wish.kind == kind), None))
     }
 
     /// Whether a wish is still there, and why it was refused if it was.
@@ -284,24 +287,32 @@ impl<'a> Query<'a> {
         Ok(number(self.store, &format!("consumer {consumer}"))?)
     }
 
-    /// What the server has not confirmed: requests, wishes that could be carried out now, joins.
-    pub fn unconfirmed(&self) -> Result<usize, Error> {
-        Ok(OutboxRow::all(self.store)?.len() + JoinRow::all(self.store)?.len())
+    /// Whether nothing is under way: no request, no join, and no wish whose time has come in a group that works.
+    pub fn is_quiet(&self, now: Timestamp) -> Result<bool, Error> {
+        if !OutboxRow::all(self.store)?.is_empty() || !JoinRow::all(self.store)?.is_empty() {
+            return Ok(false);
+        }
+        for wish in WishRow::all(self.store)?.iter().filter(|wish| wish.not_before <= now) {
+            let group = ConversationRow::load(self.store, &wish.conversation)?.and_then(|row| row.group);
+            let state = match group {
+                Some(group) => GroupRow::load(self.store, &group)?.map(|row| row.state),
+                None => None,
+            };
+            if state != Some(ConversationState::Broken) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Wishes of the user that are not carried out.
     pub fn waiting(&self) -> Result<usize, Error> {
-        let own = |wish: &&WishRow| wish.kind != crate::store::rows::WishKind::RemoveLeavers;
+        let own = |wish: &&WishRow| wish.kind != WishKind::RemoveLeavers;
         Ok(WishRow::all(self.store)?.iter().filter(own).count())
     }
 
     /// Entries that could not be processed.
     pub fn quarantined(&self) -> Result<usize, Error> {
         Ok(QuarantineRow::all(self.store)?.len())
-    }
-
-    /// How far the inbox has been taken.
-    pub fn inbox_cursor(&self) -> Result<u64, Error> {
-        Ok(number(self.store, INBOX_CURSOR)?)
     }
 }

@@ -4,7 +4,6 @@ use rusqlite::ErrorCode;
 
 /// An error of a database.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum DbError {
     /// The key does not open this file. (A damaged first page looks the same.)
     #[error("wrong database key, or this is not a database: check the key or password, or restore a backup")]

@@ -1,0 +1,501 @@
+//! The public handle.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use qpq_core::engine::{Answer, Command, LookUpError, Query};
+use qpq_core::store::rows::WishKind;
+use qpq_core::view::{Contact, Conversation, ConversationId, GroupInfo, Message, Trust};
+use qpq_io::rpc::tls::Fingerprint;
+use qpq_io::secret::SecretString;
+use qpq_proto::account::UserName;
+use qpq_proto::content::Body;
+use qpq_proto::ids::{DeviceId, IdentityId, MessageId};
+use qpq_trust::suite::Suite;
+
+use crate::actor::{self, Shared, Turn};
+use crate::error::Error;
+use crate::events::EventStream;
+use crate::options::Options;
+use crate::profile::Profile;
+use crate::signup;
+use crate::store::Database;
+
+/// A wish of the user (add, remove, rename …) that is stored and carried out until it is confirmed or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WishId(pub u64);
+
+/// Who this profile is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whoami {
+    pub name: UserName,
+    pub identity: IdentityId,
+    pub device: DeviceId,
+    /// `host:port`.
+    pub server: String,
+    /// The part after `@`; empty before the first connection.
+    pub domain: String,
+}
+
+/// How things stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub online: bool,
+    /// Why not online.
+    pub detail: String,
+    /// The certificate that is pinned.
+    pub fingerprint: Option<Fingerprint>,
+    /// Wishes and messages that the server has not confirmed.
+    pub waiting: usize,
+    /// Entries that could not be processed.
+    pub quarantined: usize,
+    pub conversations: usize,
+    pub unread: u64,
+}
+
+/// A cheap handle to one opened profile, for any thread. All methods block; the work happens on the profile's own
+/// threads, which end with [`Client::close`] or with the last handle.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    turns: Sender<Turn>,
+    shared: Arc<Shared>,
+    profile: Arc<Profile>,
+    owner: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        let _ = self.turns.send(Turn::Close);
+        if let Some(owner) = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = owner.join();
+        }
+    }
+}
+
+impl Client {
+    /// Whether there is a profile in this directory.
+    pub fn exists(home: &Path) -> bool {
+        Profile::exists(home)
+    }
+
+    /// Makes identity and device, registers the name, and opens the new profile, connecting.
+    ///
+    /// # Errors
+    /// Name taken, registration closed or invite wrong, offline, profile exists. Nothing is left behind then, except
+    /// after losing the connection half-way: the same call again finishes it.
+    pub fn register(
+        options: &Options,
+        name: &UserName,
+        password: &SecretString,
+        invite: Option<&str>,
+    ) -> Result<Self, Error> {
+        let profile = Profile::open(options)?;
+        let database = signup::register(&profile, name, password, invite)?;
+        let client = Self::start(profile, database)?;
+        client.connect();
+        Ok(client)
+    }
+
+    /// Proves the password to the server (OPAQUE), and opens the profile, connecting.
+    ///
+    /// # Errors
+    /// Wrong password, unknown user, offline, or the keys of this user are on another device.
+    pub fn login(options: &Options, name: &UserName, password: &SecretString) -> Result<Self, Error> {
+        let there = Self::exists(&options.home);
+        let profile = Profile::open(options)?;
+        if !there {
+            return Err(signup::login_elsewhere(&profile, name, password));
+        }
+        let database = signup::login_here(&profile, name, password)?;
+        let client = Self::start(profile, database)?;
+        client.connect();
+        Ok(client)
+    }
+
+    /// Unlocks the local profile. Works offline; [`Self::connect`] goes online.
+    ///
+    /// # Errors
+    /// No profile, wrong password, in use by another process, damaged.
+    pub fn open(options: &Options, password: &SecretString) -> Result<Self, Error> {
+        if !Self::exists(&options.home) {
+            return Err(Error::NoProfile(options.home.display().to_string()));
+        }
+        let profile = Profile::open(options)?;
+        let database = profile.unlock(password)?;
+        Self::start(profile, database)
+    }
+
+    fn start(profile: Profile, mut database: Database) -> Result<Self, Error> {
+        let account = signup::load(&mut database)?
+            .filter(|account| account.registered)
+            .ok_or_else(|| Error::NoProfile(profile.home.display().to_string()))?;
+        let profile = Arc::new(profile);
+        let (turns, shared, owner) = actor::start(profile.clone(), database, account)?;
+        Ok(Self { inner: Arc::new(Inner { turns, shared, profile, owner: Mutex::new(Some(owner)) }) })
+    }
+
+    /// Starts to connect, and reconnects by itself from then on. Returns at once.
+    pub fn connect(&self) {
+        let _ = self.inner.turns.send(Turn::Connect);
+    }
+
+    /// Blocks until connected, caught up, and nothing is under way.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] (with the reason) or [`Error::TimedOut`] after `timeout`; at once when the server's
+    /// certificate or this device is refused.
+    pub fn wait_settled(&self, timeout: Duration) -> Result<(), Error> {
+        let (answer, settled) = sync_channel(1);
+        self.turn(Turn::AwaitSettled(answer))?;
+        self.wait_for(&settled, timeout)
+    }
+
+    /// Who this profile is.
+    ///
+    /// # Errors
+    /// The client was closed, or its database cannot be read.
+    pub fn whoami(&self) -> Result<Whoami, Error> {
+        let account = self.look(|query| query.account())?.ok_or(Error::Closed)?;
+        Ok(Whoami {
+            name: account.name.clone(),
+            identity: account.identity,
+            device: account.device,
+            server: format!("{}:{}", self.inner.profile.server.host, self.inner.profile.server.port),
+            domain: account.domain.clone(),
+        })
+    }
+
+    /// How things stand.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn status(&self) -> Result<Status, Error> {
+        let connection = self.inner.shared.connection();
+        let (waiting, quarantined, conversations) =
+            self.look(|query| Ok((query.waiting()?, query.quarantined()?, query.conversations()?)))?;
+        Ok(Status {
+            online: connection.online,
+            detail: connection.trouble.map_or_else(String::new, |trouble| trouble.to_string()),
+            fingerprint: self.inner.profile.fingerprint(),
+            waiting,
+            quarantined,
+            conversations: conversations.len(),
+            unread: conversations.iter().map(|conversation| conversation.unread).sum(),
+        })
+    }
+
+    /// Who a name is: asks the directory when online (and pins on first contact), the pinned contact otherwise.
+    ///
+    /// # Errors
+    /// [`Error::TrustDecision`] when the name now belongs to another identity, [`Error::UnknownUser`],
+    /// [`Error::Offline`] for a name that was never looked up.
+    pub fn resolve(&self, name: &UserName, timeout: Duration) -> Result<Contact, Error> {
+        let asked = name.clone();
+        let pinned = self.look(move |query| query.pinned(&asked))?;
+        if let Some(contact) = &pinned
+            && contact.is_self
+        {
+            return Ok(contact.clone());
+        }
+        let (answer, looked_up) = sync_channel(1);
+        self.turn(Turn::LookUp(name.clone(), answer))?;
+        let looked_up = looked_up.recv_timeout(timeout).unwrap_or(None);
+        match (looked_up, pinned) {
+            (Some(Ok(identity)), _) => self.look(move |query| query.view(identity)),
+            (Some(Err(LookUpError::Changed { old, new })), _) => {
+                Err(Error::TrustDecision { name: name.clone(), old, new })
+            }
+            (Some(Err(LookUpError::Unknown)), _) => Err(Error::UnknownUser(name.clone())),
+            (Some(Err(LookUpError::Refused(reason))), _) => Err(Error::Refused(reason)),
+            (None, Some(Contact { identity: old, replaced_by: Some(new), .. })) => {
+                Err(Error::TrustDecision { name: name.clone(), old, new })
+            }
+            (None, Some(contact)) => Ok(contact),
+            (None, None) => Err(self.trouble(timeout)),
+        }
+    }
+
+    /// Everybody who is known.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn contacts(&self) -> Result<Vec<Contact>, Error> {
+        self.look(|query| query.contacts())
+    }
+
+    /// The 60-digit safety number with a contact, in twelve groups of five.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn safety_number(&self, identity: IdentityId) -> Result<String, Error> {
+        self.look(move |query| query.safety_number(identity))
+    }
+
+    /// The user's decision. For a name that changed hands, trusting the *new* identity makes the name usable again.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for an unknown identity.
+    pub fn set_trust(&self, identity: IdentityId, trust: Trust) -> Result<(), Error> {
+        self.command(Command::SetTrust { identity, trust }).map(|_| ())
+    }
+
+    /// The direct conversation with a contact (with oneself: the notepad). It is made on the server in the background.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for an unknown identity.
+    pub fn direct(&self, with: IdentityId) -> Result<ConversationId, Error> {
+        match self.command(Command::Direct(with))? {
+            Answer::Conversation { id, .. } => Ok(id),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Makes a group. It is here at once; the wish is done when the server has it and all members are in.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a bad name or an unknown identity.
+    pub fn create_group(
+        &self,
+        name: &str,
+        members: &[IdentityId],
+        suite: Suite,
+    ) -> Result<(ConversationId, WishId), Error> {
+        let (name, members, suite) = (name.to_owned(), members.to_vec(), suite.number());
+        match self.command(Command::CreateGroup { name, members, suite })? {
+            Answer::Conversation { id, wish: Some(wish) } => Ok((id, WishId(wish))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Adds members, all in one commit.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] at once; what the server or the rules refuse comes from [`Self::wait`].
+    pub fn invite(&self, group: ConversationId, who: &[IdentityId]) -> Result<WishId, Error> {
+        self.change(group, WishKind::Add { who: who.to_vec() })
+    }
+
+    /// Removes a member with all devices.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn remove(&self, group: ConversationId, who: IdentityId) -> Result<WishId, Error> {
+        self.change(group, WishKind::Remove { who })
+    }
+
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn leave(&self, group: ConversationId) -> Result<WishId, Error> {
+        self.change(group, WishKind::Leave)
+    }
+
+    /// Gives a group another name.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn rename(&self, group: ConversationId, name: &str) -> Result<WishId, Error> {
+        self.change(group, WishKind::Rename { name: name.to_owned() })
+    }
+
+    /// Makes somebody an admin, or no longer one.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn set_admin(&self, group: ConversationId, who: IdentityId, is_admin: bool) -> Result<WishId, Error> {
+        self.change(group, WishKind::SetAdmin { who, is_admin })
+    }
+
+    /// Fresh leaf keys (post-compromise security, RFC 9420 section 16.6).
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn update_key(&self, group: ConversationId) -> Result<WishId, Error> {
+        self.change(group, WishKind::UpdateKey)
+    }
+
+    fn change(&self, conversation: ConversationId, kind: WishKind) -> Result<WishId, Error> {
+        match self.command(Command::Change { conversation, kind })? {
+            Answer::Wish(wish) => Ok(WishId(wish)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Blocks until the wish is carried out.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the reason; [`Error::Offline`] or [`Error::TimedOut`] when it goes on without the caller.
+    pub fn wait(&self, wish: WishId, timeout: Duration) -> Result<(), Error> {
+        let (answer, done) = sync_channel(1);
+        self.turn(Turn::AwaitWish(wish.0, answer))?;
+        self.wait_for(&done, timeout)?.map_err(Error::Refused)
+    }
+
+    /// Stores a text to be sent; it is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when it is empty, too large, or there is nobody to read it.
+    pub fn send_text(&self, conversation: ConversationId, text: &str) -> Result<MessageId, Error> {
+        let (body, fallback) = (Body::Text(text.to_owned()), String::new());
+        match self.command(Command::Send { conversation, body, fallback })? {
+            Answer::Message(message) => Ok(message),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Blocks until the server has the message on disk.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn wait_sent(&self, message: MessageId, timeout: Duration) -> Result<(), Error> {
+        let (answer, sent) = sync_channel(1);
+        self.turn(Turn::AwaitMessage(message, answer))?;
+        // It may have been sent before anybody waited.
+        match self.look(move |query| query.own_message(message))? {
+            (false, None) => Ok(()),
+            (false, Some(reason)) => Err(Error::Refused(reason)),
+            (true, _) => self.wait_for(&sent, timeout)?.map_err(Error::Refused),
+        }
+    }
+
+    /// All conversations, the most recently used first.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn conversations(&self) -> Result<Vec<Conversation>, Error> {
+        self.look(|query| query.conversations())
+    }
+
+    /// Members, epoch and suite.
+    ///
+    /// # Errors
+    /// [`Error::UnknownConversation`].
+    pub fn group_info(&self, conversation: ConversationId) -> Result<GroupInfo, Error> {
+        self.look(move |query| query.group_info(conversation))?
+            .ok_or_else(|| Error::UnknownConversation("it is not known here".into()))
+    }
+
+    /// The newest `limit` messages, oldest first; those before the message with number `before`, and only those that
+    /// contain all words of `search`, if given.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn history(
+        &self,
+        conversation: ConversationId,
+        before: Option<u64>,
+        limit: usize,
+        search: Option<&str>,
+    ) -> Result<Vec<Message>, Error> {
+        let search = search.map(str::to_owned);
+        self.look(move |query| query.history(conversation, before, limit, search.as_deref()))
+    }
+
+    /// Everything in the conversation counts as read.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn mark_read(&self, conversation: ConversationId) -> Result<(), Error> {
+        self.command(Command::MarkRead(conversation)).map(|_| ())
+    }
+
+    /// A durable event stream: `consumer` names a stored position that survives restarts.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn events(&self, consumer: &str) -> Result<EventStream, Error> {
+        EventStream::new(self.clone(), consumer)
+    }
+
+    /// Ends connection and threads, and releases the profile, whatever handles are left: they answer `Closed`.
+    pub fn close(self) {
+        self.inner.stop();
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    pub(crate) fn command(&self, command: Command) -> Result<Answer, Error> {
+        let (answer, given) = sync_channel(1);
+        self.turn(Turn::Command(command, answer))?;
+        given.recv().map_err(|_| Error::Closed)?
+    }
+
+    /// Reads something on the owner's thread.
+    pub(crate) fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Query<'_>) -> Result<T, qpq_core::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, seen): (SyncSender<Result<T, qpq_core::Error>>, _) = sync_channel(1);
+        self.turn(Turn::Look(Box::new(move |query| drop(answer.send(look(query))))))?;
+        Ok(seen.recv().map_err(|_| Error::Closed)??)
+    }
+
+    fn turn(&self, turn: Turn) -> Result<(), Error> {
+        self.inner.turns.send(turn).map_err(|_| Error::Closed)
+    }
+
+    /// Waits in slices, so that trouble that no waiting helps against is reported at once.
+    fn wait_for<T>(&self, answer: &Receiver<T>, timeout: Duration) -> Result<T, Error> {
+        let deadline = std::time::Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            match answer.recv_timeout(left.min(SLICE)) {
+                Ok(answer) => return Ok(answer),
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Closed),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Some(trouble) = self.fatal_trouble() {
+                return Err(trouble);
+            }
+            if left.is_zero() {
+                return Err(self.trouble(timeout));
+            }
+        }
+    }
+
+    fn fatal_trouble(&self) -> Option<Error> {
+        match self.inner.shared.connection().trouble.as_deref()? {
+            Error::CertificateChanged { expected, presented } => {
+                Some(Error::CertificateChanged { expected: *expected, presented: *presented })
+            }
+            Error::Certificate(reason) => Some(Error::Certificate(reason.clone())),
+            Error::Refused(reason) => Some(Error::Refused(reason.clone())),
+            _ => None,
+        }
+    }
+
+    /// Why waiting was in vain.
+    fn trouble(&self, waited: Duration) -> Error {
+        let connection = self.inner.shared.connection();
+        match (connection.online, connection.trouble) {
+            (false, Some(trouble)) => match &*trouble {
+                Error::Offline(reason) => Error::Offline(reason.clone()),
+                other => self.fatal_trouble().unwrap_or_else(|| Error::Offline(other.to_string())),
+            },
+            (false, None) => Error::Offline("not connected yet".into()),
+            (true, _) => Error::TimedOut(waited),
+        }
+    }
+}
+
+fn unexpected(answer: &Answer) -> Error {
+    Error::Internal(format!("an answer of another kind: {answer:?}"))
+}
+
+const SLICE: Duration = Duration::from_millis(100);

@@ -1,0 +1,64 @@
+//! The durable event stream.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use qpq_core::engine::Command;
+use qpq_core::view::Event;
+
+use crate::client::Client;
+use crate::error::Error;
+
+/// Events in order. What was returned and not acknowledged comes again after a restart: nothing is missed.
+pub struct EventStream {
+    client: Client,
+    consumer: String,
+    position: u64,
+    acknowledged: u64,
+    buffer: VecDeque<Event>,
+}
+
+impl EventStream {
+    pub(crate) fn new(client: Client, consumer: &str) -> Result<Self, Error> {
+        let name = consumer.to_owned();
+        let position = client.look(move |query| query.consumer(&name))?;
+        Ok(Self { client, consumer: consumer.to_owned(), position, acknowledged: position, buffer: VecDeque::new() })
+    }
+
+    /// The next event after the last one returned. Waits up to `timeout`; `None` when nothing came.
+    ///
+    /// # Errors
+    /// The client was closed, or its database cannot be read.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(event) = self.buffer.pop_front() {
+                self.position = event.position;
+                return Ok(Some(event));
+            }
+            let generation = self.client.shared().generation();
+            let after = self.position;
+            self.buffer = self.client.look(move |query| query.events(after, 100))?.into();
+            if self.buffer.is_empty() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Ok(None);
+                }
+                self.client.shared().wait_for_events(generation, left);
+            }
+        }
+    }
+
+    /// Stores that everything returned so far has been dealt with.
+    ///
+    /// # Errors
+    /// The client was closed, or its database cannot be written.
+    pub fn acknowledge(&mut self) -> Result<(), Error> {
+        if self.acknowledged != self.position {
+            let (consumer, position) = (self.consumer.clone(), self.position);
+            self.client.command(Command::MoveConsumer { consumer, position })?;
+            self.acknowledged = self.position;
+        }
+        Ok(())
+    }
+}

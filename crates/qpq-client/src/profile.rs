@@ -1,0 +1,178 @@
+//! A profile's directory: the key file, the encrypted database, and which server it belongs to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use qpq_core::crypto::key_file::{self, KeyFileError};
+use qpq_io::db::DbKey;
+use qpq_io::files::{FileLock, lock_exclusive_within, write_atomically};
+use qpq_io::rpc::connect::ServerAddress;
+use qpq_io::rpc::pin::{ServerTrust, Verified};
+use qpq_io::rpc::tls::Fingerprint;
+use qpq_io::secret::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::options::Options;
+use crate::store::Database;
+
+/// An opened directory. Nobody else opens it while this lives.
+pub struct Profile {
+    pub home: PathBuf,
+    pub server: ServerAddress,
+    ca_cert: Option<PathBuf>,
+    known: Mutex<Known>,
+    _lock: FileLock,
+}
+
+/// What `profile.toml` holds: nothing secret.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Known {
+    format: u32,
+    server: Option<String>,
+    /// The pinned certificate.
+    fingerprint: Option<String>,
+    /// The certificate was valid under public roots: from then on it has to be.
+    #[serde(default)]
+    public_roots: bool,
+}
+
+impl Profile {
+    /// Whether there is one.
+    pub fn exists(home: &Path) -> bool {
+        home.join(KEY_FILE).exists()
+    }
+
+    /// Locks the directory (which is made if it is not there) and reads what is known of the server.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        let home = options.home.clone();
+        make_private_directory(&home)?;
+        let lock = lock_exclusive_within(&home.join("lock"), LOCK_PATIENCE)?;
+        let mut known = read_known(&home)?;
+        let remembered = known.server.as_deref().and_then(|server| server.parse().ok());
+        let server = match (&options.server, remembered) {
+            (Some(server), remembered) => {
+                if remembered.is_some_and(|remembered: ServerAddress| remembered != *server) {
+                    // Another server has another certificate.
+                    (known.fingerprint, known.public_roots) = (None, false);
+                }
+                server.clone()
+            }
+            (None, Some(remembered)) => remembered,
+            (None, None) => default_server(),
+        };
+        if let Some(fingerprint) = options.fingerprint {
+            known.fingerprint = Some(fingerprint.to_string());
+        }
+        let ca_cert = options.ca_cert.clone();
+        Ok(Self { home, server, ca_cert, known: Mutex::new(known), _lock: lock })
+    }
+
+    /// How the server's certificate is to be checked.
+    pub fn trust(&self) -> Result<ServerTrust, Error> {
+        if let Some(ca_cert) = &self.ca_cert {
+            return Ok(ServerTrust::CaFile(ca_cert.clone()));
+        }
+        match self.known().fingerprint {
+            Some(text) => {
+                let fingerprint = text.parse().map_err(|_| Error::Corrupt("profile.toml: fingerprint".into()))?;
+                Ok(ServerTrust::Pinned(fingerprint))
+            }
+            None => Ok(ServerTrust::SystemRootsOrFirstUse),
+        }
+    }
+
+    /// Remembers the server and how its certificate was accepted; refuses a self-made certificate where a public one
+    /// was seen before.
+    pub fn remember(&self, verified: Verified) -> Result<(), Error> {
+        let mut known = self.known();
+        match verified {
+            Verified::FirstUse(_) if known.public_roots => {
+                return Err(Error::Certificate(
+                    "this server had a certificate of a public authority before and now has one of its own; if its \
+                     operator confirms that, give its fingerprint with --fingerprint"
+                        .into(),
+                ));
+            }
+            Verified::FirstUse(fingerprint) => known.fingerprint = Some(fingerprint.to_string()),
+            Verified::Roots => known.public_roots = self.ca_cert.is_none(),
+            Verified::Pinned => {}
+        }
+        known.format = 1;
+        known.server = Some(format!("{}:{}", bracketed(&self.server.host), self.server.port));
+        let text = toml::to_string(&known).map_err(|error| Error::Internal(error.to_string()))?;
+        write_atomically(&self.home.join(PROFILE_FILE), text.as_bytes(), 0o600)?;
+        *self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
+        Ok(())
+    }
+
+    /// The pinned certificate.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.known().fingerprint?.parse().ok()
+    }
+
+    fn known(&self) -> Known {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Makes key file and database.
+    pub fn create(&self, password: &SecretString) -> Result<Database, Error> {
+        let key = DbKey::generate();
+        let file = key_file::wrap(password.expose().as_bytes(), key.expose())
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let database = Database::open(&self.home.join(DATABASE), &key)?;
+        write_atomically(&self.home.join(KEY_FILE), &file, 0o600)?;
+        Ok(database)
+    }
+
+    /// Opens the database with the password.
+    pub fn unlock(&self, password: &SecretString) -> Result<Database, Error> {
+        let path = self.home.join(KEY_FILE);
+        let file = fs::read(&path).map_err(|error| Error::Store(format!("{}: {error}", path.display())))?;
+        let key = key_file::unwrap(password.expose().as_bytes(), &file).map_err(|error| match error {
+            KeyFileError::WrongPassword => Error::WrongPassword,
+            KeyFileError::Damaged => Error::Corrupt("the key file is damaged".into()),
+        })?;
+        Ok(Database::open(&self.home.join(DATABASE), &DbKey::from_bytes(*key))?)
+    }
+
+    /// Takes back [`Self::create`] when nothing came of it, so that another name can be tried.
+    pub fn discard(&self) {
+        for file in [KEY_FILE, DATABASE, "qpq.db-wal", "qpq.db-shm"] {
+            let _ = fs::remove_file(self.home.join(file));
+        }
+    }
+}
+
+fn read_known(home: &Path) -> Result<Known, Error> {
+    let path = home.join(PROFILE_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| Error::Corrupt(format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Known::default()),
+        Err(error) => Err(Error::Store(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn make_private_directory(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Error::Store(format!("cannot make {}: {error}", path.display())))
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn default_server() -> ServerAddress {
+    ServerAddress { host: "127.0.0.1".into(), port: 7000 }
+}
+
+const KEY_FILE: &str = "profile.key";
+const DATABASE: &str = "qpq.db";
+const PROFILE_FILE: &str = "profile.toml";
+/// Two one-shot commands in a row must not trip over each other.
+const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);

@@ -1,0 +1,83 @@
+//! The engine's store in SQLCipher: one transaction of the database for one step of the engine.
+
+mod messages;
+mod tx;
+
+use std::path::Path;
+
+use qpq_core::store::StoreError;
+use qpq_io::db::{self, DbError, DbKey, Migration, OpenOptions};
+
+pub use tx::Tx;
+
+/// The profile's database.
+pub struct Database {
+    connection: rusqlite::Connection,
+}
+
+impl Database {
+    /// Opens it, makes it if it is not there, and brings an older one up to date.
+    ///
+    /// # Errors
+    /// Wrong key, damaged, made by a newer version, or no space.
+    pub fn open(path: &Path, key: &DbKey) -> Result<Self, DbError> {
+        let mut connection = db::open(path, key, &OpenOptions { cache_kib: CACHE_KIB, read_only: false })?;
+        db::migrate(&mut connection, MIGRATIONS)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(Self { connection })
+    }
+
+    /// Begins a transaction. Dropping it rolls back.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn begin(&mut self) -> Result<Tx<'_>, StoreError> {
+        Tx::begin(&mut self.connection)
+    }
+}
+
+/// What the engine can do about a database error.
+pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
+    match DbError::from(error) {
+        DbError::Full => StoreError::Full,
+        DbError::Corrupt(reason) => StoreError::Corrupt(reason),
+        DbError::WrongKey => StoreError::Corrupt("the key does not open it".into()),
+        other @ (DbError::ReadOnly | DbError::Busy | DbError::Newer { .. } | DbError::Io(_) | DbError::Other(_)) => {
+            StoreError::Failed(other.to_string())
+        }
+    }
+}
+
+/// Reading 100,000 messages without a cache is ten times slower; a profile stays small in memory all the same.
+const CACHE_KIB: u32 = 16 * 1024;
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "first", sql: include_str!("migrations/0001_first.sql") }];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_database_conforms_and_keeps_what_was_committed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("qpq.db");
+        let key = DbKey::generate();
+        let mut database = Database::open(&path, &key).expect("a new database");
+        let mut tx = database.begin().expect("begin");
+        qpq_core::store::suite::check(&mut tx);
+        tx.commit().expect("commit");
+        let mut tx = database.begin().expect("begin");
+        qpq_core::store::Store::put(&mut tx, qpq_core::store::Table::Mls, b"rolled back", b"x").expect("put");
+        drop(tx);
+        drop(database);
+
+        let mut database = Database::open(&path, &key).expect("the same database");
+        let tx = database.begin().expect("begin");
+        let get = |key: &[u8]| qpq_core::store::Store::get(&tx, qpq_core::store::Table::Own, key).expect("get");
+        assert_eq!(get(b"k").as_deref(), Some(&b"other table"[..]));
+        let rolled_back = qpq_core::store::Store::get(&tx, qpq_core::store::Table::Mls, b"rolled back").expect("get");
+        assert_eq!(rolled_back, None);
+        assert!(Database::open(&path, &DbKey::generate()).is_err());
+    }
+}

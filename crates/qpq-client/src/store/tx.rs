@@ -1,0 +1,150 @@
+//! One transaction. Key-value writes are kept in memory until the commit: a run of a thousand messages changes the
+//! same ratchet state a thousand times and writes it once.
+
+use std::collections::BTreeMap;
+
+use qpq_core::store::rows::MessageRow;
+use qpq_core::store::{Store, StoreError, Table};
+use qpq_core::view::ConversationId;
+use qpq_proto::ids::{IdentityId, MessageId};
+use rusqlite::{OptionalExtension as _, TransactionBehavior};
+
+use super::{messages, store_error};
+
+/// A transaction of the profile's database.
+pub struct Tx<'a> {
+    transaction: rusqlite::Transaction<'a>,
+    /// None: removed.
+    changed: BTreeMap<(i64, Vec<u8>), Option<Vec<u8>>>,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn begin(connection: &'a mut rusqlite::Connection) -> Result<Self, StoreError> {
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+        Ok(Self { transaction, changed: BTreeMap::new() })
+    }
+
+    /// Writes everything and syncs it to disk.
+    ///
+    /// # Errors
+    /// Nothing is changed then.
+    pub fn commit(self) -> Result<(), StoreError> {
+        for ((table, key), value) in &self.changed {
+            match value {
+                Some(value) => self
+                    .transaction
+                    .prepare_cached("INSERT OR REPLACE INTO kv (tab, key, value) VALUES (?1, ?2, ?3)")
+                    .and_then(|mut statement| statement.execute((table, key, value))),
+                None => self
+                    .transaction
+                    .prepare_cached("DELETE FROM kv WHERE tab = ?1 AND key = ?2")
+                    .and_then(|mut statement| statement.execute((table, key))),
+            }
+            .map_err(store_error)?;
+        }
+        self.transaction.commit().map_err(store_error)
+    }
+}
+
+impl Store for Tx<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = self.changed.get(&(table as i64, key.to_vec())) {
+            return Ok(value.clone());
+        }
+        self.transaction
+            .prepare_cached("SELECT value FROM kv WHERE tab = ?1 AND key = ?2")
+            .and_then(|mut statement| statement.query_row((table as i64, key), |row| row.get(0)).optional())
+            .map_err(store_error)
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.changed.insert((table as i64, key.to_vec()), Some(value.to_vec()));
+        Ok(())
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.changed.insert((table as i64, key.to_vec()), None);
+        Ok(())
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut statement = self
+            .transaction
+            .prepare_cached("SELECT key, value FROM kv WHERE tab = ?1 AND key >= ?2 ORDER BY key")
+            .map_err(store_error)?;
+        let mut stored = statement.query((table as i64, prefix)).map_err(store_error)?;
+        while let Some(row) = stored.next().map_err(store_error)? {
+            let key: Vec<u8> = row.get(0).map_err(store_error)?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            rows.insert(key, row.get(1).map_err(store_error)?);
+        }
+        let changed = self.changed.range((table as i64, prefix.to_vec())..);
+        for ((_, key), value) in
+            changed.take_while(|((of, key), _)| *of == table as i64 && key.starts_with(prefix))
+        {
+            match value {
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
+            };
+        }
+        Ok(rows.into_iter().collect())
+    }
+
+    fn insert_message(&mut self, message: &MessageRow) -> Result<bool, StoreError> {
+        messages::insert(&self.transaction, message).map_err(store_error)
+    }
+
+    fn message(
+        &self,
+        conversation: ConversationId,
+        sender: IdentityId,
+        id: MessageId,
+    ) -> Result<Option<MessageRow>, StoreError> {
+        messages::one(&self.transaction, conversation, sender, id).map_err(store_error)
+    }
+
+    fn update_message(&mut self, message: &MessageRow) -> Result<(), StoreError> {
+        messages::update(&self.transaction, message).map_err(store_error)
+    }
+
+    fn messages(
+        &self,
+        conversation: ConversationId,
+        before: Option<u64>,
+        limit: usize,
+        search: Option<&str>,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        messages::list(&self.transaction, conversation, before, limit, search).map_err(store_error)
+    }
+
+    fn held_messages(&self, sender: IdentityId) -> Result<Vec<MessageRow>, StoreError> {
+        messages::held(&self.transaction, sender).map_err(store_error)
+    }
+
+    fn count_received(&self, conversation: ConversationId, after: u64) -> Result<u64, StoreError> {
+        messages::count_received(&self.transaction, conversation, after).map_err(store_error)
+    }
+
+    fn append_event(&mut self, event: &[u8]) -> Result<u64, StoreError> {
+        self.transaction
+            .prepare_cached("INSERT INTO events (event) VALUES (?1)")
+            .and_then(|mut statement| statement.insert([event]))
+            .map(|position| position as u64)
+            .map_err(store_error)
+    }
+
+    fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let mut statement = self
+            .transaction
+            .prepare_cached("SELECT position, event FROM events WHERE position > ?1 ORDER BY position LIMIT ?2")
+            .map_err(store_error)?;
+        let rows = statement
+            .query_map((after as i64, limit as i64), |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
+            .map_err(store_error)?;
+        rows.collect::<Result<_, _>>().map_err(store_error)
+    }
+}

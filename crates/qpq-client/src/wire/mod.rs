@@ -1,0 +1,91 @@
+//! The engine's requests as Cap'n Proto calls, and back. The only place of the client that knows the schemas.
+
+mod authenticate;
+mod call;
+mod sink;
+
+use qpq_io::rpc::connect::ClientConnection;
+use qpq_io::rpc::frame::FrameLimit;
+use qpq_io::rpc::vat::connect_vat;
+use qpq_proto::account::ServerHello;
+use qpq_proto::code::{Code, Refusal};
+use qpq_proto::generated::{gateway_capnp, session_capnp};
+use qpq_proto::{PROTOCOL, limits};
+
+pub use authenticate::{Authentication, authenticate, login, not_linked};
+pub use call::{Called, call};
+pub use sink::{Incoming, Sink, acknowledge, open, subscribe};
+
+/// A gateway that has introduced itself.
+pub struct Greeted {
+    pub gateway: gateway_capnp::gateway::Client,
+    pub hello: ServerHello,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Greeted {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// The capabilities of an authenticated device.
+#[derive(Clone)]
+pub struct Session {
+    pub directory: qpq_proto::generated::keys_capnp::directory::Client,
+    pub key_packages: qpq_proto::generated::keys_capnp::key_packages::Client,
+    pub groups: qpq_proto::generated::groups_capnp::groups::Client,
+    pub delivery: qpq_proto::generated::stream_capnp::delivery::Client,
+}
+
+impl Session {
+    fn read(reader: session_capnp::session::Reader<'_>) -> Result<Self, capnp::Error> {
+        Ok(Self {
+            directory: reader.get_directory()?,
+            key_packages: reader.get_key_packages()?,
+            groups: reader.get_groups()?,
+            delivery: reader.get_delivery()?,
+        })
+    }
+}
+
+/// Opens the RPC stream of a connection and says hello. Must run inside a `LocalSet`.
+///
+/// # Errors
+/// The connection failed, or the server speaks another protocol.
+pub async fn greet(connection: &ClientConnection) -> Result<Greeted, crate::Error> {
+    let (sender, receiver) = connection.open_stream().await.map_err(crate::Error::from)?;
+    let limit = FrameLimit::new(limits::AUTHENTICATED_MESSAGE);
+    let (gateway, driver, _disconnector) =
+        connect_vat::<gateway_capnp::gateway::Client, _, _>(receiver, sender, limit);
+    let driver = tokio::task::spawn_local(async move {
+        let _ = driver.await;
+    });
+    let mut request = gateway.hello_request();
+    request.get().set_protocol(PROTOCOL);
+    request.get().set_client(concat!("qpq/", env!("CARGO_PKG_VERSION")));
+    let response = request.send().promise.await.map_err(offline)?;
+    let hello = response.get().and_then(|reader| reader.get_server()).map_err(offline)?;
+    let hello = ServerHello::read(hello).map_err(|error| crate::Error::Refused(error.to_string()))?;
+    if hello.protocol != PROTOCOL {
+        driver.abort();
+        return Err(crate::Error::Refused(format!(
+            "the server speaks protocol {}, this client {PROTOCOL}; update the older one",
+            hello.protocol
+        )));
+    }
+    Ok(Greeted { gateway, hello, driver })
+}
+
+/// A call that got no answer: the connection is gone.
+pub fn offline(error: capnp::Error) -> crate::Error {
+    crate::Error::Offline(error.to_string())
+}
+
+/// A call that failed instead of being refused, as a refusal that time may heal.
+fn failed(error: &capnp::Error) -> Refusal {
+    match error.kind {
+        capnp::ErrorKind::Overloaded => Refusal::new(Code::Overloaded, "the server is overloaded"),
+        _ => Refusal::new(Code::Internal, "the server failed to answer"),
+    }
+}

@@ -1,0 +1,118 @@
+//! The stream: what the server pushes.
+
+use std::rc::Rc;
+
+use qpq_proto::generated::stream_capnp::{event_sink, stream, subscribe_reply};
+use qpq_proto::ids::Seq;
+use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::{Malformed, limits, read};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Session, offline};
+use crate::Error;
+
+/// What comes in over the stream.
+pub enum Incoming {
+    /// To be confirmed when they are stored: the server sends no more than a window ahead.
+    Entries(Vec<Entry>, oneshot::Sender<()>),
+    CaughtUp(u32),
+    Heartbeat(Vec<Position>),
+    KeyPackagesLow(u32),
+}
+
+/// Our end of the stream.
+pub struct Sink {
+    incoming: mpsc::UnboundedSender<Incoming>,
+}
+
+impl Sink {
+    /// Hands everything on to `incoming`. The server's window bounds what can be waiting in it.
+    pub fn new(incoming: mpsc::UnboundedSender<Incoming>) -> Self {
+        Self { incoming }
+    }
+
+    fn hand_on(&self, incoming: Incoming) -> Result<(), capnp::Error> {
+        self.incoming.send(incoming).map_err(|_| capnp::Error::disconnected("the client is closing".into()))
+    }
+}
+
+impl event_sink::Server for Sink {
+    async fn push(self: Rc<Self>, params: event_sink::PushParams) -> Result<(), capnp::Error> {
+        let list = params.get()?.get_entries()?;
+        read::count("push.entries", list.len(), limits::PUSH_ENTRIES)?;
+        let entries = list.iter().map(Entry::read).collect::<Result<Vec<_>, Malformed>>()?;
+        let (stored, when_stored) = oneshot::channel();
+        self.hand_on(Incoming::Entries(entries, stored))?;
+        when_stored.await.map_err(|_| capnp::Error::disconnected("the entries could not be stored".into()))
+    }
+
+    async fn caught_up(
+        self: Rc<Self>,
+        params: event_sink::CaughtUpParams,
+        _results: event_sink::CaughtUpResults,
+    ) -> Result<(), capnp::Error> {
+        self.hand_on(Incoming::CaughtUp(params.get()?.get_subscriptions()))
+    }
+
+    async fn heartbeat(
+        self: Rc<Self>,
+        params: event_sink::HeartbeatParams,
+        _results: event_sink::HeartbeatResults,
+    ) -> Result<(), capnp::Error> {
+        let heads = Position::read_list(params.get()?.get_heads()?)?;
+        self.hand_on(Incoming::Heartbeat(heads))
+    }
+
+    async fn key_packages_low(
+        self: Rc<Self>,
+        params: event_sink::KeyPackagesLowParams,
+        _results: event_sink::KeyPackagesLowResults,
+    ) -> Result<(), capnp::Error> {
+        self.hand_on(Incoming::KeyPackagesLow(params.get()?.get_left()))
+    }
+}
+
+/// Opens the stream.
+///
+/// # Errors
+/// Offline.
+pub fn open(session: &Session, sink: Sink) -> stream::Client {
+    let mut request = session.delivery.open_request();
+    request.get().set_sink(capnp_rpc::new_client(sink));
+    // Pipelined: the first subscription leaves without waiting for the answer.
+    request.send().pipeline.get_stream()
+}
+
+/// Follows a log; the future tells when the server has refused.
+pub fn subscribe(
+    stream: &stream::Client,
+    log: LogId,
+    after: Seq,
+) -> impl Future<Output = Result<(), Error>> + 'static + use<> {
+    let mut request = stream.subscribe_request();
+    log.write(request.get().init_log());
+    request.get().set_after(after.0);
+    let sent = request.send();
+    async move {
+        let response = sent.promise.await.map_err(offline)?;
+        let reply = response.get().and_then(|reader| reader.get_reply()).map_err(offline)?;
+        match reply.which().map_err(|error| offline(error.into()))? {
+            subscribe_reply::Head(_) => Ok(()),
+            subscribe_reply::Refused(refusal) => {
+                let refusal = refusal.map_err(Malformed::from).and_then(qpq_proto::code::Refusal::read);
+                Err(Error::Refused(refusal.map_or_else(|error| error.to_string(), |refusal| refusal.detail)))
+            }
+        }
+    }
+}
+
+/// Tells the server what is stored.
+pub fn acknowledge(stream: &stream::Client, positions: &[Position]) -> impl Future<Output = ()> + 'static + use<> {
+    let mut request = stream.acknowledge_request();
+    Position::write_list(positions, request.get().init_positions(positions.len() as u32));
+    let sent = request.send();
+    async move {
+        // Lost with the connection? The next acknowledgement says it again.
+        let _ = sent.promise.await;
+    }
+}
