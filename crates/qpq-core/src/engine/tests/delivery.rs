@@ -1,0 +1,241 @@
+//! A delivery service in memory, strict where the real one is: it validates with `qpq-trust`, gives one order per group,
+//! and answers a repeated request as it answered the first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use openmls::group::PublicGroup;
+use openmls_rust_crypto::{MemoryStorage, RustCrypto};
+use qpq_proto::account::{Account, UserName};
+use qpq_proto::code::{Code, Refusal};
+use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, GroupKind, Head, PostOutcome};
+use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
+use qpq_proto::stream::{Entry, EntryKind, LogId};
+use qpq_proto::time::Timestamp;
+use qpq_trust::{commit, group};
+use tls_codec::Serialize as _;
+
+use crate::request::{Reply, Request};
+
+#[derive(Default)]
+pub struct Delivery {
+    crypto: RustCrypto,
+    pub accounts: Vec<(Account, IdentityId, DeviceId)>,
+    packages: HashMap<(IdentityId, bool), Vec<Vec<u8>>>,
+    pub groups: BTreeMap<GroupId, Group>,
+    inboxes: HashMap<DeviceId, Vec<Entry>>,
+}
+
+pub struct Group {
+    public: PublicGroup,
+    storage: MemoryStorage,
+    pub log: Vec<Entry>,
+    trees: BTreeMap<Epoch, Vec<u8>>,
+    /// Device → after which entry it reads, and up to which one.
+    pub members: BTreeMap<DeviceId, (Seq, Option<Seq>)>,
+    leaving: BTreeSet<DeviceId>,
+    created: ContentHash,
+}
+
+impl Group {
+    fn head(&self) -> Head {
+        Head { epoch: group::epoch(&self.public), seq: Seq(self.log.len() as u64) }
+    }
+
+    fn find(&self, hash: ContentHash) -> Option<Seq> {
+        self.log.iter().find(|entry| ContentHash::of(&entry.payload) == hash).map(|entry| entry.seq)
+    }
+
+    fn append(&mut self, id: GroupId, kind: EntryKind, payload: &[u8]) -> Seq {
+        let seq = Seq(self.log.len() as u64 + 1);
+        let (log, at) = (LogId::Group(id), Timestamp(seq.0));
+        self.log.push(Entry { log, seq, at, kind, payload: payload.to_vec() });
+        seq
+    }
+}
+
+impl Delivery {
+    pub fn call(&mut self, device: DeviceId, request: Request) -> Result<Reply, Refusal> {
+        match request {
+            Request::ByName(name) => self.account(|account, _| account.name == name),
+            Request::ByIdentity(identity) => self.account(|_, of| of == identity),
+            Request::PublishKeys { one_time, last_resort } => {
+                let identity = self.identity_of(device);
+                self.packages
+                    .insert((identity, false), one_time.into_iter().map(serde_bytes::ByteBuf::into_vec).collect());
+                self.packages
+                    .insert((identity, true), last_resort.into_iter().map(serde_bytes::ByteBuf::into_vec).collect());
+                Ok(Reply::Stock(1))
+            }
+            Request::Claim { identity, .. } => {
+                let stock = self.packages.get_mut(&(identity, false)).filter(|stock| !stock.is_empty());
+                let package = stock.map(|stock| stock.remove(0));
+                let package = package.or_else(|| self.packages.get(&(identity, true))?.first().cloned());
+                package.map(|package| Reply::Packages(vec![package])).ok_or_else(not_found)
+            }
+            Request::Create(new) => self.create(new),
+            Request::Commit { group, commit } => {
+                if let Some(seq) = self.group(group)?.find(ContentHash::of(&commit.commit)) {
+                    return Ok(Reply::Committed(CommitOutcome::Accepted(seq)));
+                }
+                let head = self.group(group)?.head();
+                if head.epoch != commit.expected_epoch {
+                    return Ok(Reply::Committed(CommitOutcome::Superseded(head)));
+                }
+                self.commit(group, &commit).map(|seq| Reply::Committed(CommitOutcome::Accepted(seq)))
+            }
+            Request::Post { group, post } => {
+                let known = self.group(group)?;
+                if let Some(seq) = known.find(ContentHash::of(&post.payload)) {
+                    return Ok(Reply::Posted(PostOutcome::Accepted(seq)));
+                }
+                if !known.members.get(&device).is_some_and(|(_, until)| until.is_none()) {
+                    return Err(Refusal::new(Code::Forbidden, "not a member"));
+                }
+                if known.head().epoch != post.epoch {
+                    return Ok(Reply::Posted(PostOutcome::StaleEpoch(known.head())));
+                }
+                Ok(Reply::Posted(PostOutcome::Accepted(known.append(group, EntryKind::Message, &post.payload))))
+            }
+            Request::Leave { group, epoch, proposal } => {
+                let crypto = RustCrypto::default();
+                let known = self.group(group)?;
+                if let Some(seq) = known.find(ContentHash::of(&proposal)) {
+                    return Ok(Reply::Left(PostOutcome::Accepted(seq)));
+                }
+                if known.head().epoch != epoch {
+                    return Ok(Reply::Left(PostOutcome::StaleEpoch(known.head())));
+                }
+                let leaver = commit::process_leave(&crypto, &known.public, &proposal).map_err(invalid)?;
+                let seq = known.append(group, EntryKind::Proposal, &proposal);
+                known.leaving.insert(leaver.id.device);
+                known.members.entry(leaver.id.device).and_modify(|(_, until)| *until = Some(seq));
+                Ok(Reply::Left(PostOutcome::Accepted(seq)))
+            }
+            Request::Tree { group, epoch } => {
+                self.group(group)?.trees.get(&epoch).cloned().map(Reply::Tree).ok_or_else(not_found)
+            }
+        }
+    }
+
+    /// What a device reads of a log.
+    pub fn read(&self, device: DeviceId, log: LogId, after: Seq) -> Vec<Entry> {
+        match log {
+            LogId::Inbox => {
+                let entries = self.inboxes.get(&device).into_iter().flatten();
+                entries.filter(|entry| entry.seq > after).cloned().collect()
+            }
+            LogId::Group(id) => {
+                let Some(group) = self.groups.get(&id) else { return vec![] };
+                let Some((from, until)) = group.members.get(&device) else { return vec![] };
+                let visible = |entry: &&Entry| {
+                    entry.seq > after.max(*from) && until.is_none_or(|until| entry.seq <= until)
+                };
+                group.log.iter().filter(visible).cloned().collect()
+            }
+        }
+    }
+
+    fn create(&mut self, new: qpq_proto::groups::NewGroup) -> Result<Reply, Refusal> {
+        let storage = MemoryStorage::default();
+        let public = group::new_public_group(&self.crypto, &storage, &new).map_err(invalid)?;
+        let id = group::id(&public).map_err(invalid)?;
+        let created = ContentHash::of(&new.group_info);
+        if let Some(known) = self.groups.get(&id) {
+            assert_eq!(known.created, created, "two groups with one id");
+            return Ok(Reply::Created(CreateOutcome::Created { first: Seq(1) }));
+        }
+        let state = group::state(&public).map_err(invalid)?;
+        let creator = group::roster(&public).map_err(invalid)?[0];
+        let trees = BTreeMap::new();
+        let members = BTreeMap::from([(creator.id.device, (Seq(0), None))]);
+        let leaving = BTreeSet::new();
+        self.groups.insert(id, Group { public, storage, log: vec![], trees, members, leaving, created });
+        let first = match &new.first {
+            None => Seq(0),
+            Some(first) if state.kind == GroupKind::Group => self.commit(id, first)?,
+            Some(first) => {
+                let inboxes = self.inboxes.clone();
+                let seq = self.commit(id, first)?;
+                let pair = self.identities(id);
+                let others = self.groups.iter().filter(|(other, group)| {
+                    **other != id && group::state(&group.public).is_ok_and(|state| state.kind == GroupKind::Direct)
+                });
+                let existing = others.map(|(other, _)| *other).find(|other| self.identities(*other) == pair);
+                if let Some(existing) = existing {
+                    // One transaction: nothing of it happened.
+                    self.groups.remove(&id);
+                    self.inboxes = inboxes;
+                    return Ok(Reply::Created(CreateOutcome::Exists(existing)));
+                }
+                seq
+            }
+        };
+        Ok(Reply::Created(CreateOutcome::Created { first }))
+    }
+
+    pub fn identities(&self, id: GroupId) -> BTreeSet<IdentityId> {
+        let roster = group::roster(&self.groups[&id].public).expect("a valid roster");
+        roster.iter().map(|leaf| leaf.id.identity).collect()
+    }
+
+    fn commit(&mut self, id: GroupId, commit: &Commit) -> Result<Seq, Refusal> {
+        let crypto = RustCrypto::default();
+        let known = self.group(id)?;
+        let (staged, review) =
+            commit::process(&crypto, &known.public, &commit.commit, &known.leaving).map_err(invalid)?;
+        known.public.merge_commit(&known.storage, staged).expect("memory does not fail");
+        let seq = known.append(id, EntryKind::Commit, &commit.commit);
+        let tree = known.public.export_ratchet_tree().tls_serialize_detached().expect("a tree");
+        known.trees.insert(group::epoch(&known.public), tree);
+        for leaf in &review.removed {
+            known.leaving.remove(&leaf.id.device);
+            known.members.entry(leaf.id.device).and_modify(|(_, until)| *until = Some(until.unwrap_or(seq)));
+        }
+        for leaf in &review.added {
+            known.members.insert(leaf.id.device, (seq, None));
+        }
+        for welcome in &commit.welcomes {
+            let inbox = self.inboxes.entry(welcome.device).or_default();
+            let seq = Seq(inbox.len() as u64 + 1);
+            let (log, kind) = (LogId::Inbox, EntryKind::Welcome);
+            inbox.push(Entry { log, seq, at: Timestamp(1), kind, payload: welcome.envelope.clone() });
+        }
+        Ok(seq)
+    }
+
+    fn group(&mut self, id: GroupId) -> Result<&mut Group, Refusal> {
+        self.groups.get_mut(&id).ok_or_else(not_found)
+    }
+
+    fn identity_of(&self, device: DeviceId) -> IdentityId {
+        self.accounts.iter().find(|(_, _, of)| *of == device).expect("registered").1
+    }
+
+    fn account(&self, wanted: impl Fn(&Account, IdentityId) -> bool) -> Result<Reply, Refusal> {
+        let found = self.accounts.iter().find(|(account, identity, _)| wanted(account, *identity));
+        found.map(|(account, _, _)| Reply::Account(account.clone())).ok_or_else(not_found)
+    }
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(Code::NotFound, "not found")
+}
+
+fn invalid(error: qpq_trust::TrustError) -> Refusal {
+    Refusal::new(Code::Invalid, error.to_string())
+}
+
+/// A name.
+pub fn name(text: &str) -> UserName {
+    text.parse().expect("a valid name")
+}
+
+impl Delivery {
+    /// Hands out the key packages of one account for the other.
+    pub fn swap_packages(&mut self, for_account: usize, of_account: usize) {
+        for last_resort in [false, true] {
+            let stolen = self.packages[&(self.accounts[of_account].1, last_resort)].clone();
+            self.packages.insert((self.accounts[for_account].1, last_resort), stolen);
+        }
+    }
+}
