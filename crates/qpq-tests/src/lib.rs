@@ -1,1 +1,3 @@
-//! placeholder
+//! Whole-system tests and benchmarks: real processes on loopback, temporary folders, nothing left behind.
+
+pub mod world;

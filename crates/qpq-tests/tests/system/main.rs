@@ -1,0 +1,10 @@
+//! The whole system through the built binaries.
+
+#![allow(clippy::unwrap_used)]
+
+mod conversations;
+mod demo;
+mod errors;
+mod privacy;
+mod server;
+mod trust;
