@@ -1,1 +1,5 @@
-//! placeholder
+//! The server.
+pub mod config;
+pub mod metrics;
+pub mod service;
+pub mod store;

@@ -80,4 +80,29 @@ mod tests {
         assert_eq!(rolled_back, None);
         assert!(Database::open(&path, &DbKey::generate()).is_err());
     }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_loses_nothing() {
+        use qpq_core::store::{Store as _, Table};
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut database = Database::open(&folder.path().join("qpq.db"), &DbKey::generate()).expect("a new database");
+        let mut tx = database.begin().expect("begin");
+        tx.put(Table::Mls, b"before", b"kept").expect("put");
+        tx.commit().expect("commit");
+        let pages: i64 = database.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("pages");
+        let limit = |database: &Database, pages: i64| {
+            let set = format!("PRAGMA max_page_count = {pages}");
+            database.connection.query_row(&set, [], |row| row.get::<_, i64>(0)).expect("a limit");
+        };
+        limit(&database, pages + 2);
+        let mut tx = database.begin().expect("begin");
+        tx.put(Table::Mls, b"large", &[7; 100_000]).expect("put");
+        assert!(matches!(tx.commit(), Err(StoreError::Full)));
+        limit(&database, 1_000_000);
+        let mut tx = database.begin().expect("begin again");
+        assert_eq!(tx.get(Table::Mls, b"before").expect("get").as_deref(), Some(&b"kept"[..]));
+        assert_eq!(tx.get(Table::Mls, b"large").expect("get"), None);
+        tx.put(Table::Mls, b"large", &[7; 100_000]).expect("put");
+        tx.commit().expect("there is space again");
+    }
 }

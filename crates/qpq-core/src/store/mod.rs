@@ -3,6 +3,8 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod rows;
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
 

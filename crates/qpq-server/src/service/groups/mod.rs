@@ -1,0 +1,18 @@
+//! Groups: public MLS state, commits, messages. Who may do what is decided in `qpq-trust`; which commit wins, in the store.
+
+mod cache;
+mod commit;
+mod create;
+mod leave;
+mod post;
+mod public;
+mod replay;
+mod snapshots;
+mod tree;
+mod welcomes;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use cache::Groups;

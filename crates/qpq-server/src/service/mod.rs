@@ -1,0 +1,163 @@
+//! What the server does, without network and wire format: every call is a method that takes and gives plain types, so
+//! that a simulation can drive it in one process. It knows the store only through its trait.
+
+mod clock;
+mod pool;
+mod refuse;
+
+mod limits;
+mod manifests;
+mod opaque;
+
+pub mod auth;
+mod directory;
+mod groups;
+pub mod invites;
+mod keys;
+
+mod acknowledgements;
+mod fanout;
+mod presence;
+pub mod stream;
+
+mod upkeep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use qpq_proto::account::{ServerHello, UserName};
+use qpq_proto::ids::{DeviceId, IdentityId};
+
+use crate::config::{Config, Limits, Policy};
+use crate::metrics::Metrics;
+use crate::store::log::Wake;
+use crate::store::{Store, StoreError};
+
+pub use clock::Clock;
+pub use presence::SessionEnd;
+pub use stream::DeviceStream;
+
+use acknowledgements::Acknowledgements;
+use fanout::Hub;
+use groups::Groups;
+use limits::RateLimits;
+use manifests::Manifests;
+use opaque::OpaqueServer;
+use pool::Pool;
+use presence::Presence;
+
+/// Who is calling: the device behind a session. There is no way to get one but through [`auth`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub identity: IdentityId,
+    pub device: DeviceId,
+    pub name: UserName,
+}
+
+/// What the service needs to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub domain: String,
+    pub policy: Policy,
+    pub limits: Limits,
+    pub registrations_per_hour: u32,
+    pub retention: Duration,
+    /// Threads that validate commits and the like.
+    pub threads: usize,
+}
+
+impl From<&Config> for Options {
+    fn from(config: &Config) -> Self {
+        Self {
+            domain: config.domain.clone(),
+            policy: config.policy(),
+            limits: config.limits.clone(),
+            registrations_per_hour: config.limits.registrations_per_hour(config.mode),
+            retention: config.retention.entries.0,
+            threads: config.worker_threads(),
+        }
+    }
+}
+
+/// The wake-ups between a store and the service on top of it: made before either of them.
+#[derive(Clone, Default)]
+pub struct Wakeups(Arc<Hub>);
+
+impl Wakeups {
+    /// What the store is opened with.
+    pub fn hook(&self) -> Wake {
+        let hub = self.0.clone();
+        Arc::new(move |grown| hub.wake(grown))
+    }
+}
+
+/// Everything the server can do. Shared by all connections.
+pub struct Service {
+    store: Arc<dyn Store>,
+    options: Options,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    hub: Arc<Hub>,
+    presence: Presence,
+    limits: RateLimits,
+    manifests: Manifests,
+    opaque: OpaqueServer,
+    groups: Groups,
+    pool: Pool,
+    acknowledgements: Acknowledgements,
+}
+
+impl Service {
+    /// Starts on a store that was opened with the hook of `wakeups`.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        wakeups: Wakeups,
+        options: Options,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Result<Arc<Self>, StoreError> {
+        let opaque = OpaqueServer::load(&*store).await?;
+        let presence = Presence::new(store.account_changes(0).await?.0);
+        Ok(Arc::new(Self {
+            limits: RateLimits::new(&options),
+            pool: Pool::start(options.threads),
+            hub: wakeups.0,
+            presence,
+            manifests: Manifests::new(),
+            groups: Groups::new(),
+            acknowledgements: Acknowledgements::default(),
+            store,
+            options,
+            clock,
+            metrics,
+            opaque,
+        }))
+    }
+
+    /// How the server introduces itself.
+    pub fn hello(&self) -> ServerHello {
+        ServerHello {
+            protocol: qpq_proto::PROTOCOL,
+            domain: self.options.domain.clone(),
+            software: concat!("qpq-server ", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What it was started with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Whether the disk takes what has to be kept.
+    pub fn is_writable(&self) -> bool {
+        self.store.is_writable()
+    }
+}

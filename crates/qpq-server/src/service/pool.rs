@@ -1,0 +1,73 @@
+//! Threads for what takes milliseconds of CPU, so that the connections' threads never wait for it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use qpq_proto::code::{Code, Refusal};
+use tokio::sync::oneshot;
+
+use super::refuse;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads end when the last handle is gone and the queue is empty.
+pub struct Pool {
+    queue: SyncSender<Job>,
+}
+
+impl Pool {
+    pub fn start(threads: usize) -> Self {
+        let (queue, jobs) = sync_channel::<Job>(QUEUE);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..threads.max(1) {
+            let jobs = jobs.clone();
+            std::thread::Builder::new()
+                .name("qpq-crypto".into())
+                .stack_size(STACK)
+                .spawn(move || run(&jobs))
+                .expect("the operating system starts a thread at start-up");
+        }
+        Self { queue }
+    }
+
+    /// Runs `work` on one of the threads. A panic in it is the caller's refusal, and nobody else's.
+    pub async fn run<T, F>(&self, work: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move || {
+            let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
+        });
+        match self.queue.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(Refusal::later(Code::Overloaded, "too much is waiting for validation", Duration::from_secs(1)));
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(refuse::internal("the validation threads are gone")),
+        }
+        match answer.await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) | Err(_) => Err(refuse::internal("a validation panicked")),
+        }
+    }
+}
+
+fn run(jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Validations that may wait: at 20 ms for a commit in a group of a thousand this is five seconds' worth.
+const QUEUE: usize = 256;
+
+/// OpenMLS recurses along its tree, and debug builds of it need more than the two MiB that threads get.
+const STACK: usize = 8 * 1024 * 1024;

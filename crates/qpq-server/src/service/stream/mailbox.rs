@@ -1,0 +1,264 @@
+//! What a stream still has to read. The hub marks, the stream takes; nothing in it waits or reads.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use qpq_proto::ids::Seq;
+use qpq_proto::limits;
+use qpq_proto::stream::{LogId, Position};
+use tokio::sync::Notify;
+
+use crate::store::group::Membership;
+
+/// Why a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The device has opened another one.
+    Replaced,
+}
+
+/// Shared by the hub, the stream's calls and its pump.
+#[derive(Default)]
+pub struct Mailbox {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    logs: HashMap<LogId, Subscription>,
+    /// Logs with something to read, each once.
+    ready: VecDeque<LogId>,
+    /// Subscribe calls that have been answered.
+    subscriptions: u32,
+    stock: Option<u32>,
+    end: Option<StreamEnd>,
+}
+
+struct Subscription {
+    position: Seq,
+    head: Seq,
+    is_ready: bool,
+    /// None: it has to be read again.
+    membership: Option<Arc<Membership>>,
+    /// Counts the changes of the roster, so that an answer from before one is not kept.
+    rosters: u64,
+}
+
+/// What to do next.
+pub enum Work {
+    End(StreamEnd),
+    KeyPackagesLow(u32),
+    Read(Reading),
+    Nothing { subscriptions: u32 },
+}
+
+/// A log with something to read.
+pub struct Reading {
+    pub log: LogId,
+    pub position: Seq,
+    pub head: Seq,
+    pub membership: Option<Arc<Membership>>,
+    rosters: u64,
+}
+
+impl Mailbox {
+    /// Begins to listen; the position is the device's word. False: there are too many.
+    pub fn subscribe(&self, log: LogId, after: Seq) -> bool {
+        let mut state = self.state();
+        if state.logs.len() >= limits::POSITIONS && !state.logs.contains_key(&log) {
+            return false;
+        }
+        state.ready.retain(|ready| *ready != log);
+        let fresh = Subscription { position: after, head: Seq(0), is_ready: false, membership: None, rosters: 0 };
+        state.logs.insert(log, fresh);
+        true
+    }
+
+    pub fn unsubscribe(&self, log: LogId) {
+        let mut state = self.state();
+        state.logs.remove(&log);
+        state.ready.retain(|ready| *ready != log);
+    }
+
+    /// A subscribe call has been answered, whatever the answer.
+    pub fn subscription_answered(&self) {
+        self.state().subscriptions += 1;
+        self.changed.notify_one();
+    }
+
+    /// The log ends at `head`; with `roster`, who may read it may have changed.
+    pub fn grown(&self, log: LogId, head: Seq, roster: bool) {
+        let mut state = self.state();
+        let Some(subscription) = state.logs.get_mut(&log) else {
+            return;
+        };
+        subscription.head = subscription.head.max(head);
+        if roster {
+            subscription.membership = None;
+            subscription.rosters += 1;
+        }
+        if subscription.head > subscription.position {
+            state.mark_ready(log);
+            self.changed.notify_one();
+        }
+    }
+
+    pub fn stock_is_low(&self, left: u32) {
+        self.state().stock = Some(left);
+        self.changed.notify_one();
+    }
+
+    pub fn end(&self, end: StreamEnd) {
+        self.state().end = Some(end);
+        self.changed.notify_one();
+    }
+
+    /// Takes the next thing to do. A log that is taken must be given back with [`reached`](Self::reached).
+    pub fn take_work(&self) -> Work {
+        let mut state = self.state();
+        if let Some(end) = state.end {
+            return Work::End(end);
+        }
+        if let Some(left) = state.stock.take() {
+            return Work::KeyPackagesLow(left);
+        }
+        while let Some(log) = state.ready.pop_front() {
+            if let Some(subscription) = state.logs.get_mut(&log) {
+                subscription.is_ready = false;
+                return Work::Read(Reading {
+                    log,
+                    position: subscription.position,
+                    head: subscription.head,
+                    membership: subscription.membership.clone(),
+                    rosters: subscription.rosters,
+                });
+            }
+        }
+        Work::Nothing { subscriptions: state.subscriptions }
+    }
+
+    /// Everything up to `position` has been taken; `is_all`: there was nothing more when it was read.
+    pub fn reached(&self, reading: &Reading, position: Seq, is_all: bool) {
+        let mut state = self.state();
+        let Some(subscription) = state.logs.get_mut(&reading.log) else {
+            return;
+        };
+        // A new subscription in the meantime begins where the device says.
+        if subscription.position == reading.position {
+            subscription.position = position.max(reading.position);
+        }
+        if !is_all || subscription.head > reading.head {
+            state.mark_ready(reading.log);
+        }
+    }
+
+    /// Keeps a membership that was read for `reading`, unless the roster has changed since.
+    pub fn remember(&self, reading: &Reading, membership: Membership) {
+        if let Some(subscription) = self.state().logs.get_mut(&reading.log) {
+            if subscription.rosters == reading.rosters {
+                subscription.membership = Some(Arc::new(membership));
+            }
+        }
+    }
+
+    /// Returns when something may have changed since the last call; sometimes earlier.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Whether the device may say that it has this: it follows the log and was given that much.
+    pub fn has_reached(&self, position: &Position) -> bool {
+        self.state().logs.get(&position.log).is_some_and(|subscription| position.seq <= subscription.position)
+    }
+
+    pub fn heads(&self) -> Vec<Position> {
+        let state = self.state();
+        state.logs.iter().map(|(log, subscription)| Position { log: *log, seq: subscription.head }).collect()
+    }
+
+    pub fn logs(&self) -> Vec<LogId> {
+        self.state().logs.keys().copied().collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn mark_ready(&mut self, log: LogId) {
+        if let Some(subscription) = self.logs.get_mut(&log) {
+            if !subscription.is_ready {
+                subscription.is_ready = true;
+                self.ready.push_back(log);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: LogId = LogId::Inbox;
+
+    fn reading(mailbox: &Mailbox) -> Option<Reading> {
+        match mailbox.take_work() {
+            Work::Read(reading) => Some(reading),
+            Work::Nothing { .. } | Work::End(_) | Work::KeyPackagesLow(_) => None,
+        }
+    }
+
+    #[test]
+    fn growth_during_a_read_is_not_lost() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.subscribe(LOG, Seq(0)));
+        assert!(reading(&mailbox).is_none());
+        mailbox.grown(LOG, Seq(2), false);
+        mailbox.grown(LOG, Seq(3), false);
+        let first = reading(&mailbox).expect("it has grown");
+        assert!(reading(&mailbox).is_none(), "a log is taken once");
+        mailbox.grown(LOG, Seq(4), false);
+        mailbox.reached(&first, Seq(3), true);
+        let second = reading(&mailbox).expect("it has grown again");
+        assert_eq!(second.position, Seq(3));
+        mailbox.reached(&second, Seq(4), true);
+        assert!(reading(&mailbox).is_none());
+    }
+
+    #[test]
+    fn a_partial_read_goes_to_the_back_of_the_queue() {
+        let mailbox = Mailbox::default();
+        let other = LogId::Group(qpq_proto::ids::GroupId([1; 16]));
+        for log in [LOG, other] {
+            mailbox.subscribe(log, Seq(0));
+            mailbox.grown(log, Seq(9), false);
+        }
+        let first = reading(&mailbox).expect("the inbox");
+        mailbox.reached(&first, Seq(5), false);
+        assert_eq!(reading(&mailbox).expect("the group").log, other);
+        assert_eq!(reading(&mailbox).expect("the rest").position, Seq(5));
+    }
+
+    #[test]
+    fn a_membership_from_before_a_change_is_not_kept() {
+        let mailbox = Mailbox::default();
+        mailbox.subscribe(LOG, Seq(0));
+        mailbox.grown(LOG, Seq(1), false);
+        let first = reading(&mailbox).expect("it has grown");
+        mailbox.grown(LOG, Seq(2), true);
+        let head = qpq_proto::groups::Head { epoch: qpq_proto::ids::Epoch(0), seq: Seq(1) };
+        mailbox.remember(&first, Membership { head, spans: vec![] });
+        mailbox.reached(&first, Seq(1), true);
+        assert!(reading(&mailbox).expect("it has grown again").membership.is_none());
+    }
+
+    #[test]
+    fn only_what_was_given_can_be_acknowledged() {
+        let mailbox = Mailbox::default();
+        mailbox.subscribe(LOG, Seq(3));
+        assert!(mailbox.has_reached(&Position { log: LOG, seq: Seq(3) }));
+        assert!(!mailbox.has_reached(&Position { log: LOG, seq: Seq(4) }));
+    }
+}

@@ -1,0 +1,70 @@
+//! What the service does by itself, now and then.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qpq_proto::code::Refusal;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::Service;
+
+impl Service {
+    /// Runs the regular tasks until `shutdown` resolves, and then writes what is still in memory.
+    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let tasks = async {
+            tokio::join!(
+                every(ACCOUNTS, || self.end_sessions_of_changed_accounts()),
+                every(ACKNOWLEDGEMENTS, || self.flush_acknowledgements()),
+                every(SWEEP, || self.tidy()),
+            )
+        };
+        tokio::select! {
+            () = shutdown => {}
+            _ = tasks => {}
+        }
+        if let Err(refusal) = self.flush_acknowledgements().await {
+            tracing::warn!(%refusal, "acknowledgements were not written");
+        }
+    }
+
+    /// Forgets what nobody needs any more, in the store and in memory.
+    pub async fn tidy(&self) -> Result<(), Refusal> {
+        self.limits.clean();
+        // Also finds out whether a full disk has room again.
+        self.store.probe().await?;
+        self.flush_acknowledgements().await?;
+        self.refresh_snapshots().await?;
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let swept = self.store.sweep(from, self.clock.now(), self.options.retention).await?;
+            self.metrics.swept.inc_by(swept.erased);
+            next = swept.next;
+        }
+        Ok(())
+    }
+}
+
+/// Failures are logged, and the next time may go better.
+async fn every<F, T>(period: Duration, task: F)
+where
+    F: Fn() -> T,
+    T: Future<Output = Result<(), Refusal>>,
+{
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(refusal) = task().await {
+            tracing::warn!(%refusal, "a regular task failed");
+        }
+    }
+}
+
+/// How soon a disabled account is out.
+const ACCOUNTS: Duration = Duration::from_secs(1);
+
+/// Together they cost one flush.
+const ACKNOWLEDGEMENTS: Duration = Duration::from_secs(2);
+
+const SWEEP: Duration = Duration::from_secs(60);

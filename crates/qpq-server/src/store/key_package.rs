@@ -1,0 +1,34 @@
+//! Key packages as rows.
+
+use qpq_proto::ids::DeviceId;
+use qpq_proto::time::Timestamp;
+
+/// A validated key package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKeyPackage {
+    /// Its hash (RFC 9420, section 5.2), under which it is known for ever after.
+    pub reference: Vec<u8>,
+    pub package: Vec<u8>,
+    pub last_resort: bool,
+    /// Not handed out from then on.
+    pub expires: Timestamp,
+}
+
+/// What came of publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// One-time packages that can be claimed now.
+    Stock(u32),
+    /// More than a device may have; nothing was stored.
+    QuotaExceeded,
+}
+
+/// A key package that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    pub device: DeviceId,
+    pub package: Vec<u8>,
+    pub last_resort: bool,
+    /// One-time packages that this device has left.
+    pub left: u32,
+}

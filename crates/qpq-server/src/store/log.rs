@@ -1,0 +1,58 @@
+//! Reading logs, and what tells that one has grown.
+
+use std::sync::Arc;
+
+use qpq_proto::ids::{DeviceId, GroupId, Seq};
+use qpq_proto::stream::{Entry, LogId};
+
+/// A log that has more entries than before; wake-ups carry no content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grown {
+    Group {
+        group: GroupId,
+        head: Seq,
+        /// Who may read it has changed, too.
+        roster: bool,
+    },
+    Inbox {
+        device: DeviceId,
+        head: Seq,
+    },
+}
+
+/// Called by the store after every commit that made logs grow, before anybody is answered, in the order of the logs.
+/// It must be quick and must not call the store.
+pub type Wake = Arc<dyn Fn(&[Grown]) + Send + Sync>;
+
+/// How much one read may give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    pub entries: usize,
+    /// Payload bytes; one entry is always given, however large.
+    pub bytes: usize,
+}
+
+/// A part of a log, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub entries: Vec<Arc<Entry>>,
+    /// Up to here everything that still exists was given.
+    pub reached: Seq,
+}
+
+/// How far one device has come in one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogPosition {
+    pub device: DeviceId,
+    pub log: LogId,
+    pub seq: Seq,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Payloads that were erased.
+    pub erased: u64,
+    /// Where to go on; none when it came to the end.
+    pub next: Option<i64>,
+}

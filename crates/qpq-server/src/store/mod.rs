@@ -1,0 +1,103 @@
+//! What the server keeps, as one trait of domain operations. Each method is one transaction: when it has answered, what
+//! it did is on disk and synced; when it failed, nothing happened. Nothing here knows MLS, OPAQUE or the network.
+
+mod error;
+
+pub mod account;
+pub mod group;
+pub mod key_package;
+pub mod log;
+
+pub mod sqlcipher;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod suite;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use qpq_proto::account::UserName;
+use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
+use qpq_proto::time::Timestamp;
+
+pub use error::StoreError;
+
+use account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use group::{
+    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot, Standing,
+};
+use key_package::{Claimed, Published, StoredKeyPackage};
+use log::{Batch, LogPosition, ReadLimit, Swept};
+
+/// What a store method gives back. Dropping it does not undo the operation: it may still happen.
+pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// The embedded store implements it over one SQLCipher file; the conformance suite says what else would have to promise.
+pub trait Store: Send + Sync + 'static {
+    /// The value of a server-wide setting; `value` is stored and given back if there was none.
+    fn setting_or_insert(&self, key: &'static str, value: Vec<u8>) -> Reply<Vec<u8>>;
+    /// Writes something unimportant, to learn whether writing works.
+    fn probe(&self) -> Reply<()>;
+
+    /// Creates an account together with its devices, and uses up its invite.
+    fn register(&self, account: NewAccount, now: Timestamp) -> Reply<Registered>;
+    /// Looks an account up.
+    fn account(&self, key: AccountKey) -> Reply<Option<Account>>;
+    /// All accounts, by name.
+    fn accounts(&self) -> Reply<Vec<AccountSummary>>;
+    /// Locks an account out, or lets it in again. False: no such account.
+    fn set_disabled(&self, name: UserName, disabled: bool) -> Reply<bool>;
+    /// Forgets an account, its devices, key packages and inboxes. False: no such account.
+    fn delete_account(&self, name: UserName) -> Reply<bool>;
+    /// Identities whose account was disabled or deleted after change number `after`, and the newest number.
+    fn account_changes(&self, after: u64) -> Reply<(u64, Vec<IdentityId>)>;
+    /// Adds one-time registration codes.
+    fn add_invites(&self, codes: Vec<InviteHash>, expires: Timestamp) -> Reply<()>;
+    /// Whether a code could be used now.
+    fn is_invite_good(&self, code: InviteHash, now: Timestamp) -> Reply<bool>;
+
+    /// Adds key packages of a device. Repeating a package changes nothing, even after it was claimed; a last-resort
+    /// package replaces the one before.
+    fn publish(&self, device: DeviceId, packages: Vec<StoredKeyPackage>, now: Timestamp) -> Reply<Published>;
+    /// Takes one key package for every device of the identity that has one: a one-time package at most once, ever.
+    fn claim(&self, identity: IdentityId, now: Timestamp) -> Reply<Vec<Claimed>>;
+    /// One-time packages of a device that can still be claimed.
+    fn stock(&self, device: DeviceId, now: Timestamp) -> Reply<u32>;
+
+    /// Creates a group, with its first commit if there is one.
+    fn create_group(&self, group: NewGroupRecord, now: Timestamp) -> Reply<CreateResult>;
+    /// What is to be known about a group and a device before a commit is validated. None: no such group.
+    fn standing(&self, group: GroupId, device: DeviceId, hash: Option<ContentHash>) -> Reply<Option<Standing>>;
+    /// Appends an application message.
+    fn post(&self, post: NewPost, now: Timestamp) -> Reply<PostResult>;
+    /// Ends an epoch: log, inboxes, roster and epoch change together or not at all.
+    fn commit(&self, commit: NewCommit, now: Timestamp) -> Reply<CommitResult>;
+    /// Appends a proposal to leave and ends the membership of its sender.
+    fn leave(&self, leave: NewLeave, now: Timestamp) -> Reply<PostResult>;
+    /// The newest public state at or before `epoch`.
+    fn snapshot(&self, group: GroupId, epoch: Epoch) -> Reply<Option<Snapshot>>;
+    /// Keeps a public state to start from later.
+    fn write_snapshot(&self, group: GroupId, snapshot: Snapshot, now: Timestamp) -> Reply<()>;
+    /// Groups whose commits since the newest snapshot can be replayed only until some time before `before`; some of them.
+    fn expiring_groups(&self, before: Timestamp) -> Reply<Vec<GroupId>>;
+    /// The commits that ended the epochs from `from` up to but not including `to`; fewer when they are gone.
+    fn commits(&self, group: GroupId, from: Epoch, to: Epoch) -> Reply<Vec<Vec<u8>>>;
+
+    /// When a device was a member. None: no such group.
+    fn membership(&self, group: GroupId, device: DeviceId) -> Reply<Option<Membership>>;
+    /// Entries after `after` up to and including `upto`; who may see them is the caller's to know.
+    fn read_group(&self, group: GroupId, after: Seq, upto: Seq, limit: ReadLimit) -> Reply<Batch>;
+    /// The newest position of a device's inbox.
+    fn inbox_head(&self, device: DeviceId) -> Reply<Seq>;
+    /// Entries of a device's inbox after `after`.
+    fn read_inbox(&self, device: DeviceId, after: Seq, limit: ReadLimit) -> Reply<Batch>;
+    /// Remembers how far devices have come.
+    fn acknowledge(&self, positions: Vec<LogPosition>) -> Reply<()>;
+    /// Forgets what nobody needs any more, a bounded amount at a time: call it again while it says so.
+    fn sweep(&self, from: i64, now: Timestamp, retention: Duration) -> Reply<Swept>;
+
+    /// Whether the last write reached the disk.
+    fn is_writable(&self) -> bool;
+}

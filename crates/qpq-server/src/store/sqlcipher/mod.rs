@@ -1,0 +1,110 @@
+//! The embedded store: one SQLCipher file, one writer thread that commits what has queued up in one flush, and a few
+//! readers.
+
+mod pool;
+mod row;
+mod tail;
+mod tx;
+mod writer;
+
+mod accounts;
+mod commits;
+mod groups;
+mod inbox;
+mod invites;
+mod keys;
+mod logs;
+mod members;
+mod settings;
+mod sweep;
+
+mod store;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use qpq_io::db::{self, DbError, DbKey, Migration, OpenOptions};
+use rusqlite::Connection;
+
+use super::StoreError;
+use super::log::Wake;
+
+pub use writer::{BatchObserver, BatchSize};
+
+/// How much one group, device or account may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    pub log_entries_per_group: u64,
+    pub inbox_entries_per_device: u64,
+    pub key_packages_per_device: u64,
+}
+
+/// What a store is opened with.
+pub struct Options {
+    pub quotas: Quotas,
+    /// Called after every commit that made logs grow.
+    pub wake: Wake,
+    /// Told about every transaction of the writer.
+    pub observer: BatchObserver,
+}
+
+/// A [`Store`](super::Store) in one file. Dropping it finishes what has queued up.
+pub struct SqlCipherStore {
+    writer: writer::Writer,
+    readers: pool::Readers,
+    tail: Arc<tail::Tail>,
+    quotas: Quotas,
+    writable: Arc<AtomicBool>,
+}
+
+impl SqlCipherStore {
+    /// Opens the file at `path`, creates or migrates it if need be, and starts the threads.
+    ///
+    /// # Errors
+    /// [`DbError::WrongKey`] when the key does not open it, and all others of [`db::open`] and [`db::migrate`].
+    pub fn open(path: &Path, key: &DbKey, options: Options) -> Result<Self, DbError> {
+        let mut connection = db::open(path, key, &OpenOptions { cache_kib: WRITER_CACHE_KIB, read_only: false })?;
+        db::migrate(&mut connection, MIGRATIONS)?;
+        let readers = (0..READERS)
+            .map(|_| db::open(path, key, &OpenOptions { cache_kib: READER_CACHE_KIB, read_only: false }))
+            .collect::<Result<Vec<Connection>, DbError>>()?;
+
+        let tail = Arc::new(tail::Tail::new());
+        let writable = Arc::new(AtomicBool::new(true));
+        let after = writer::After { wake: options.wake, tail: tail.clone(), observer: options.observer };
+        Ok(Self {
+            writer: writer::Writer::start(connection, after, writable.clone()),
+            readers: pool::Readers::start(readers),
+            tail,
+            quotas: options.quotas,
+            writable,
+        })
+    }
+}
+
+/// Half the memory of a small server goes into not reading pages twice.
+const WRITER_CACHE_KIB: u32 = 32 * 1024;
+const READER_CACHE_KIB: u32 = 16 * 1024;
+
+/// Reads that run at the same time. They are short; more connections would only divide the page cache.
+const READERS: usize = 3;
+
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+
+impl From<DbError> for StoreError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Full | DbError::ReadOnly | DbError::Io(_) => Self::Unwritable,
+            DbError::Busy => Self::Busy,
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        DbError::from(error).into()
+    }
+}

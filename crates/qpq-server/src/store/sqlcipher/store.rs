@@ -1,0 +1,144 @@
+//! The trait's methods: which thread, and which function.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use qpq_proto::account::UserName;
+use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
+use qpq_proto::time::Timestamp;
+
+use crate::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use crate::store::group::{
+    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot, Standing,
+};
+use crate::store::key_package::{Claimed, Published, StoredKeyPackage};
+use crate::store::log::{Batch, LogPosition, ReadLimit, Swept};
+use crate::store::{Reply, Store};
+
+use super::{SqlCipherStore, accounts, commits, groups, inbox, invites, keys, logs, settings, sweep};
+
+impl Store for SqlCipherStore {
+    fn setting_or_insert(&self, key: &'static str, value: Vec<u8>) -> Reply<Vec<u8>> {
+        self.writer.submit(move |tx| settings::get_or_insert(tx, key, value))
+    }
+
+    fn probe(&self) -> Reply<()> {
+        self.writer.submit(settings::probe)
+    }
+
+    fn register(&self, account: NewAccount, now: Timestamp) -> Reply<Registered> {
+        self.writer.submit(move |tx| accounts::register(tx, &account, now))
+    }
+
+    fn account(&self, key: AccountKey) -> Reply<Option<Account>> {
+        self.readers.submit(move |connection| accounts::find(connection, &key))
+    }
+
+    fn accounts(&self) -> Reply<Vec<AccountSummary>> {
+        self.readers.submit(accounts::list)
+    }
+
+    fn set_disabled(&self, name: UserName, disabled: bool) -> Reply<bool> {
+        self.writer.submit(move |tx| accounts::set_disabled(tx, &name, disabled))
+    }
+
+    fn delete_account(&self, name: UserName) -> Reply<bool> {
+        self.writer.submit(move |tx| accounts::delete(tx, &name))
+    }
+
+    fn account_changes(&self, after: u64) -> Reply<(u64, Vec<IdentityId>)> {
+        self.readers.submit(move |connection| accounts::changes(connection, after))
+    }
+
+    fn add_invites(&self, codes: Vec<InviteHash>, expires: Timestamp) -> Reply<()> {
+        self.writer.submit(move |tx| invites::add(tx, &codes, expires))
+    }
+
+    fn is_invite_good(&self, code: InviteHash, now: Timestamp) -> Reply<bool> {
+        self.readers.submit(move |connection| invites::is_good(connection, code, now))
+    }
+
+    fn publish(&self, device: DeviceId, packages: Vec<StoredKeyPackage>, now: Timestamp) -> Reply<Published> {
+        let quota = self.quotas.key_packages_per_device;
+        self.writer.submit(move |tx| keys::publish(tx, device, &packages, quota, now))
+    }
+
+    fn claim(&self, identity: IdentityId, now: Timestamp) -> Reply<Vec<Claimed>> {
+        self.writer.submit(move |tx| keys::claim(tx, identity, now))
+    }
+
+    fn stock(&self, device: DeviceId, now: Timestamp) -> Reply<u32> {
+        self.readers.submit(move |connection| keys::stock(connection, device, now))
+    }
+
+    fn create_group(&self, group: NewGroupRecord, now: Timestamp) -> Reply<CreateResult> {
+        let quotas = self.quotas;
+        self.writer.submit(move |tx| groups::create(tx, group, &quotas, now))
+    }
+
+    fn standing(&self, group: GroupId, device: DeviceId, hash: Option<ContentHash>) -> Reply<Option<Standing>> {
+        self.readers.submit(move |connection| groups::standing(connection, group, device, hash))
+    }
+
+    fn post(&self, post: NewPost, now: Timestamp) -> Reply<PostResult> {
+        let quotas = self.quotas;
+        self.writer.submit(move |tx| logs::post(tx, post, &quotas, now))
+    }
+
+    fn commit(&self, commit: NewCommit, now: Timestamp) -> Reply<CommitResult> {
+        let quotas = self.quotas;
+        self.writer.submit(move |tx| commits::commit(tx, commit, &quotas, now))
+    }
+
+    fn leave(&self, leave: NewLeave, now: Timestamp) -> Reply<PostResult> {
+        let quotas = self.quotas;
+        self.writer.submit(move |tx| logs::leave(tx, leave, &quotas, now))
+    }
+
+    fn snapshot(&self, group: GroupId, epoch: Epoch) -> Reply<Option<Snapshot>> {
+        self.readers.submit(move |connection| groups::snapshot(connection, group, epoch))
+    }
+
+    fn write_snapshot(&self, group: GroupId, snapshot: Snapshot, now: Timestamp) -> Reply<()> {
+        self.writer.submit(move |tx| groups::write_snapshot(tx, group, &snapshot, now))
+    }
+
+    fn expiring_groups(&self, before: Timestamp) -> Reply<Vec<GroupId>> {
+        self.readers.submit(move |connection| groups::expiring(connection, before))
+    }
+
+    fn commits(&self, group: GroupId, from: Epoch, to: Epoch) -> Reply<Vec<Vec<u8>>> {
+        self.readers.submit(move |connection| commits::read(connection, group, from, to))
+    }
+
+    fn membership(&self, group: GroupId, device: DeviceId) -> Reply<Option<Membership>> {
+        self.readers.submit(move |connection| groups::membership(connection, group, device))
+    }
+
+    fn read_group(&self, group: GroupId, after: Seq, upto: Seq, limit: ReadLimit) -> Reply<Batch> {
+        match self.tail.read(group, after, upto, limit) {
+            Some(batch) => Box::pin(std::future::ready(Ok(batch))),
+            None => self.readers.submit(move |connection| logs::read(connection, group, after, upto, limit)),
+        }
+    }
+
+    fn inbox_head(&self, device: DeviceId) -> Reply<Seq> {
+        self.readers.submit(move |connection| inbox::head(connection, device))
+    }
+
+    fn read_inbox(&self, device: DeviceId, after: Seq, limit: ReadLimit) -> Reply<Batch> {
+        self.readers.submit(move |connection| inbox::read(connection, device, after, limit))
+    }
+
+    fn acknowledge(&self, positions: Vec<LogPosition>) -> Reply<()> {
+        self.writer.submit(move |tx| logs::acknowledge(tx, &positions))
+    }
+
+    fn sweep(&self, from: i64, now: Timestamp, retention: Duration) -> Reply<Swept> {
+        self.writer.submit(move |tx| sweep::sweep(tx, from, now, retention))
+    }
+
+    fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Relaxed)
+    }
+}

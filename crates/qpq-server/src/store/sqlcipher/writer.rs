@@ -1,0 +1,178 @@
+//! The one thread that writes. It takes whatever has queued up, runs each job in a savepoint of its own, commits all of
+//! them in one flush, and only then answers anybody.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::log::Wake;
+use crate::store::{Reply, StoreError};
+
+use super::tail::Tail;
+use super::tx::{Pending, Tx};
+
+/// How many jobs shared one transaction.
+pub type BatchSize = usize;
+
+/// Told the size and duration of every transaction.
+pub type BatchObserver = Arc<dyn Fn(BatchSize, Duration) + Send + Sync>;
+
+/// What happens between a commit and the answers.
+pub struct After {
+    pub wake: Wake,
+    pub tail: Arc<Tail>,
+    pub observer: BatchObserver,
+}
+
+/// The handle; dropping it finishes the queue and joins the thread.
+pub struct Writer {
+    queue: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub fn start(connection: Connection, after: After, writable: Arc<AtomicBool>) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .stack_size(STACK)
+            .spawn(move || run(&connection, jobs, &after, &writable))
+            .expect("the operating system starts a thread at start-up");
+        Self { queue: Some(queue), thread: Some(thread) }
+    }
+
+    /// Queues `work`. The answer comes after the commit that holds it.
+    pub fn submit<T, F>(&self, work: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let call = Call { work: Some(work), outcome: Err(StoreError::Closed), reply };
+        let queued = match &self.queue {
+            Some(queue) => queue.try_send(Box::new(call)).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            }),
+            None => Err(StoreError::Closed),
+        };
+        Box::pin(async move {
+            queued?;
+            answer.await.unwrap_or(Err(StoreError::Closed))
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A piece of work together with its caller.
+trait Job: Send {
+    /// Errors mean: undo what it did.
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
+    /// Answers the caller; an error replaces whatever `run` had to say.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Call<T, F> {
+    work: Option<F>,
+    outcome: Result<T, StoreError>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        self.outcome = catch_unwind(AssertUnwindSafe(|| work(tx)))
+            .unwrap_or_else(|_| Err(StoreError::Internal("a store operation panicked".into())));
+        match &self.outcome {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        // The caller may have gone; what was asked for has happened all the same.
+        let _ = self.reply.send(committed.and(self.outcome));
+    }
+}
+
+fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, after: &After, writable: &AtomicBool) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let started = Instant::now();
+        let size = batch.len();
+        match transact(connection, &mut batch) {
+            Ok(pending) => {
+                writable.store(true, Ordering::Relaxed);
+                after.tail.apply(pending.appended, &pending.erased);
+                if !pending.grown.is_empty() {
+                    (after.wake)(&pending.grown);
+                }
+                batch.drain(..).for_each(|job| job.answer(Ok(())));
+            }
+            Err(error) => {
+                tracing::error!(%error, jobs = size, "transaction failed");
+                if error == StoreError::Unwritable {
+                    writable.store(false, Ordering::Relaxed);
+                }
+                batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
+            }
+        }
+        (after.observer)(size, started.elapsed());
+    }
+}
+
+fn transact(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+    let outcome = attempt(connection, batch);
+    if outcome.is_err() && !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    outcome
+}
+
+fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let tx = Tx::new(connection);
+    for job in batch {
+        let mark = tx.mark();
+        connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+        if let Err(error) = job.run(&tx) {
+            // SQLite has ended the whole transaction when the disk is full or fails.
+            if connection.is_autocommit() || error == StoreError::Unwritable {
+                return Err(error);
+            }
+            connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+            tx.undo_to(&mark);
+        }
+        connection.prepare_cached("RELEASE job")?.execute([])?;
+    }
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(tx.into_pending())
+}
+
+/// Jobs that may wait. At thousands of jobs a second this is well below a second's work; more would only grow latency.
+const QUEUE: usize = 1024;
+
+/// Jobs in one transaction: beyond this the flush is no longer what costs.
+const BATCH: usize = 256;
+
+/// Plenty for SQLite, in debug builds as well.
+const STACK: usize = 4 * 1024 * 1024;

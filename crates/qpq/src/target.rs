@@ -1,0 +1,226 @@
+//! `@user` and `#group`: what people type, and which conversation or person it means.
+
+use std::str::FromStr;
+
+use qpq_client::{Client, Contact, Conversation, ConversationId, ConversationState, Error, GroupKind, UserName};
+
+use crate::context::Ctx;
+use crate::exit::Failure;
+
+/// A conversation as typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    User(User),
+    Group(Group),
+    /// A number from `/list`.
+    Number(usize),
+}
+
+/// A person as typed: `@bob`, `@bob@our.domain`, or `@me`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    name: UserName,
+    domain: Option<String>,
+}
+
+/// A group as typed: its name, or the beginning of its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group(String);
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.chars().next() {
+            Some('@') => text.parse().map(Self::User),
+            Some('#') => text.parse().map(Self::Group),
+            Some(c) if c.is_ascii_digit() => text.parse().map(Self::Number).map_err(|_| WANTED_TARGET.to_owned()),
+            Some(_) | None => Err(WANTED_TARGET.to_owned()),
+        }
+    }
+}
+
+impl FromStr for User {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text.strip_prefix('@').unwrap_or(text);
+        let (name, domain) = match bare.split_once('@') {
+            Some((name, domain)) => (name, Some(domain.to_ascii_lowercase())),
+            None => (bare, None),
+        };
+        Ok(Self { name: name.parse().map_err(|error| format!("{error}"))?, domain })
+    }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.strip_prefix('#').unwrap_or_default();
+        if name.is_empty() { Err("a group is written as #NAME or #ID".into()) } else { Ok(Self(name.to_owned())) }
+    }
+}
+
+impl Target {
+    /// The conversation; a direct one is made when there is none yet.
+    pub fn resolve(&self, ctx: &mut Ctx) -> Result<ConversationId, Failure> {
+        match self {
+            Self::User(user) => {
+                let contact = user.resolve(ctx)?;
+                Ok(ctx.client()?.direct(contact.identity)?)
+            }
+            Self::Group(group) => Ok(group.resolve(&ctx.client()?)?),
+            Self::Number(number) => ctx.numbered(*number),
+        }
+    }
+}
+
+impl User {
+    pub fn name(&self) -> &UserName {
+        &self.name
+    }
+
+    /// Who that is; asks the server when it has to.
+    pub fn resolve(&self, ctx: &mut Ctx) -> Result<Contact, Failure> {
+        let client = ctx.client()?;
+        let name = self.local_name(&client)?;
+        if let Some(known) = settled_contact(&client, &name)? {
+            return Ok(known);
+        }
+        let contact = ctx.ask(|timeout| client.resolve(&name, timeout))?;
+        Ok(contact)
+    }
+
+    /// The name at our own server; `me` is oneself unless somebody is called that.
+    fn local_name(&self, client: &Client) -> Result<UserName, Failure> {
+        let me = client.whoami()?;
+        if let Some(domain) = &self.domain
+            && *domain != me.domain.to_ascii_lowercase()
+        {
+            let text = format!("@{}@{domain}: users of other servers cannot be reached yet, only @…@{}", self.name, me.domain);
+            return Err(Error::BadInput(text).into());
+        }
+        Ok(if self.name.as_str() == "me" { me.name } else { self.name.clone() })
+    }
+}
+
+/// Oneself never changes; everybody else is looked up, so that a changed identity is noticed.
+fn settled_contact(client: &Client, name: &UserName) -> Result<Option<Contact>, Failure> {
+    let is_it = |contact: &Contact| contact.is_self && contact.name.as_ref() == Some(name);
+    Ok(client.contacts()?.into_iter().find(is_it))
+}
+
+impl Group {
+    /// The group with this name, or whose id begins like this.
+    pub fn resolve(&self, client: &Client) -> Result<ConversationId, Error> {
+        find_group(&self.0, &client.conversations()?)
+    }
+}
+
+/// By exact name, then regardless of case, then by the beginning of the id. Groups that were left only count when there
+/// is no other of that name.
+fn find_group(wanted: &str, conversations: &[Conversation]) -> Result<ConversationId, Error> {
+    let groups = || conversations.iter().filter(|conversation| conversation.kind == GroupKind::Group);
+    let exact: Vec<_> = groups().filter(|group| group.title == wanted).collect();
+    let folded: Vec<_> = groups().filter(|group| group.title.to_lowercase() == wanted.to_lowercase()).collect();
+    let by_id: Vec<_> = groups().filter(|group| id_begins_with(group.id, wanted)).collect();
+    let Some(mut found) = [exact, folded, by_id].into_iter().find(|found| !found.is_empty()) else {
+        return Err(Error::UnknownConversation(format!("#{wanted}")));
+    };
+    if found.iter().any(|group| is_current(group)) {
+        found.retain(|group| is_current(group));
+    }
+    match found[..] {
+        [group] => Ok(group.id),
+        _ => Err(Error::BadInput(ambiguous(wanted, &found))),
+    }
+}
+
+fn is_current(conversation: &Conversation) -> bool {
+    !matches!(conversation.state, ConversationState::Left | ConversationState::Removed)
+}
+
+fn id_begins_with(id: ConversationId, prefix: &str) -> bool {
+    let ConversationId::Group(id) = id else { return false };
+    prefix.len() >= SHORTEST_ID && id.to_string().starts_with(&prefix.to_ascii_lowercase())
+}
+
+fn ambiguous(wanted: &str, found: &[&Conversation]) -> String {
+    let id = |conversation: &&Conversation| match conversation.id {
+        ConversationId::Group(id) => format!("#{}", id.short()),
+        ConversationId::Direct(id) => format!("@{}", id.short()),
+    };
+    let ids: Vec<_> = found.iter().map(id).collect();
+    format!("#{wanted} could be any of these, name it by its id: {}", ids.join(" "))
+}
+
+const WANTED_TARGET: &str = "a conversation is written as @USER or #GROUP";
+/// Hexadecimal digits of an id that are enough to mean it.
+const SHORTEST_ID: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::samples;
+
+    #[test]
+    fn targets_are_told_apart_by_their_first_letter() {
+        let user = |name: &str, domain: Option<&str>| {
+            Some(Target::User(User { name: name.parse().expect("good"), domain: domain.map(str::to_owned) }))
+        };
+        let cases = [
+            ("@bob", user("bob", None)),
+            ("@bob@Example.org", user("bob", Some("example.org"))),
+            ("#team", Some(Target::Group(Group("team".into())))),
+            ("#two words", Some(Target::Group(Group("two words".into())))),
+            ("3", Some(Target::Number(3))),
+            ("bob", None),
+            ("@Bob", None),
+            ("@", None),
+            ("#", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Target>().ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn groups_are_found_by_name_and_by_id() {
+        let mut left = samples::group("old", [0x77; 16]);
+        left.state = ConversationState::Left;
+        let conversations = [
+            samples::direct("team", 9),
+            samples::group("team", [0x11; 16]),
+            samples::group("Team", [0x22; 16]),
+            samples::group("twins", [0x33; 16]),
+            samples::group("twins", [0x44; 16]),
+            samples::group("3333", [0x55; 16]),
+            samples::group("old", [0x66; 16]),
+            left,
+        ];
+        let cases = [
+            ("team", Ok(0x11)),
+            ("Team", Ok(0x22)),
+            ("TWINS", Err("twins could be any")),
+            ("twins", Err("#33333333 #44444444")),
+            ("2222", Ok(0x22)),
+            ("222", Err("no such conversation")),
+            ("3333", Ok(0x55)),
+            ("33333", Ok(0x33)),
+            ("old", Ok(0x66)),
+            ("7777", Ok(0x77)),
+            ("nobody", Err("no such conversation")),
+        ];
+        for (wanted, expected) in cases {
+            match (find_group(wanted, &conversations), expected) {
+                (Ok(ConversationId::Group(id)), Ok(byte)) => assert_eq!(id.0, [byte; 16], "{wanted}"),
+                (Err(error), Err(text)) => {
+                    assert!(error.to_string().to_lowercase().contains(text), "{wanted}: {error}");
+                }
+                (found, _) => panic!("{wanted}: {found:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Events as sentences.
+
+use qpq_client::{Contact, Event, EventKind};
+
+use super::style::Theme;
+use super::{people, sanitize};
+
+/// What happened, for people; nothing for messages and for what only changes a mark.
+pub fn sentence(event: &Event) -> Option<String> {
+    Some(match &event.kind {
+        EventKind::Message(_) | EventKind::Sent { .. } => return None,
+        EventKind::NotSent { reason, .. } => format!("a message was not sent: {}", sanitize::line(reason)),
+        EventKind::Joined { by } if by.is_self => "you are in".into(),
+        EventKind::Joined { by } => format!("{} added you", people::in_sentence(by)),
+        EventKind::MemberAdded { who, by } => format!("{} added {}", people::in_sentence(by), people::in_sentence(who)),
+        EventKind::MemberRemoved { who, by } => removed(who, by),
+        EventKind::Removed { by } => format!("{} removed you", people::in_sentence(by)),
+        EventKind::Left => "you left".into(),
+        EventKind::Renamed { by, name } => {
+            format!("{} renamed the group to {}", people::in_sentence(by), sanitize::name(name, 40))
+        }
+        EventKind::RoleChanged { who, by, is_admin } => {
+            let role = if *is_admin { "an admin" } else { "a member" };
+            format!("{} made {} {role}", people::in_sentence(by), people::in_sentence(who))
+        }
+        EventKind::KeyChanged { name, .. } => format!(
+            "the identity behind @{name} changed: compare safety numbers (/verify @{name}), then decide (/trust @{name})"
+        ),
+        EventKind::UntrustedDevice { who, .. } => {
+            format!("{} uses a device that they have not listed: its messages stay hidden", people::in_sentence(who))
+        }
+        EventKind::Gap { count, reason } => {
+            let entries = if *count == 1 { "1 entry".into() } else { format!("{count} entries") };
+            format!("{entries} could not be read ({}); kept aside and tried again", sanitize::line(reason))
+        }
+        EventKind::Refused { what, reason } => {
+            format!("refused: {}: {}", sanitize::line(what), sanitize::line(reason))
+        }
+    })
+}
+
+/// The sentence between dashes: quiet, unless somebody has to act.
+pub fn line(event: &Event, label: Option<&str>, theme: Theme) -> Option<String> {
+    let sentence = sentence(event)?;
+    let label = label.map(|label| format!("[{label}] ")).unwrap_or_default();
+    let text = format!("— {label}{sentence} —");
+    Some(if needs_attention(&event.kind) { theme.alarm(&text) } else { theme.event(&text) })
+}
+
+fn removed(who: &Contact, by: &Contact) -> String {
+    if who.identity == by.identity {
+        return format!("{} left", people::in_sentence(who));
+    }
+    format!("{} removed {}", people::in_sentence(by), people::in_sentence(who))
+}
+
+fn needs_attention(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::NotSent { .. }
+        | EventKind::KeyChanged { .. }
+        | EventKind::UntrustedDevice { .. }
+        | EventKind::Refused { .. } => true,
+        EventKind::Message(_)
+        | EventKind::Sent { .. }
+        | EventKind::Joined { .. }
+        | EventKind::MemberAdded { .. }
+        | EventKind::MemberRemoved { .. }
+        | EventKind::Removed { .. }
+        | EventKind::Left
+        | EventKind::Renamed { .. }
+        | EventKind::RoleChanged { .. }
+        | EventKind::Gap { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use qpq_client::Timestamp;
+
+    use super::super::samples::contact;
+    use super::*;
+
+    #[test]
+    fn events_read_like_sentences() {
+        let (bob, carol) = (contact("bob", 2), contact("carol", 3));
+        let me = Contact { is_self: true, ..contact("alice", 1) };
+        let cases = [
+            (EventKind::MemberAdded { who: carol.clone(), by: bob.clone() }, "@bob added @carol"),
+            (EventKind::MemberRemoved { who: carol.clone(), by: carol.clone() }, "@carol left"),
+            (EventKind::MemberRemoved { who: carol, by: me }, "you removed @carol"),
+            (EventKind::Renamed { by: bob, name: "a\u{1b}b".into() }, "@bob renamed the group to a\u{fffd}b"),
+            (
+                EventKind::Gap { count: 1, reason: "x".into() },
+                "1 entry could not be read (x); kept aside and tried again",
+            ),
+        ];
+        for (kind, expected) in cases {
+            let event = Event { position: 1, at: Timestamp(0), conversation: None, kind };
+            assert_eq!(sentence(&event).as_deref(), Some(expected));
+            assert_eq!(line(&event, Some("#t"), Theme::PLAIN), Some(format!("— [#t] {expected} —")));
+        }
+    }
+}

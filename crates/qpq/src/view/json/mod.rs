@@ -1,0 +1,56 @@
+//! The stable objects of `--json`: one per line, `type` first, raw text (JSON's escapes protect the terminal).
+//!
+//! Fields are only ever added. Ids are hexadecimal, times are RFC 3339 in UTC with milliseconds, a conversation is
+//! named as one would type it: `@bob` or `#` and the group's id.
+
+mod event;
+mod message;
+mod objects;
+
+pub use event::event;
+pub use message::message;
+pub use objects::{
+    ContactLine, ConversationLine, GroupLine, MemberLine, ProfileLine, SendLine, StatusLine, SyncLine, VerifyLine,
+    conversation, group_info, member,
+};
+
+use qpq_client::{Conversation, ConversationId, GroupKind, Trust};
+use serde::Serialize;
+
+/// One object on one line.
+pub fn line(object: &impl Serialize) -> String {
+    // These are plain structs with text keys: serializing them cannot fail.
+    serde_json::to_string(object).unwrap_or_default()
+}
+
+/// The name of a conversation for programs.
+pub fn address(conversation: &Conversation) -> String {
+    match conversation.id {
+        ConversationId::Group(id) => format!("#{id}"),
+        ConversationId::Direct(_) => format!("@{}", conversation.title),
+    }
+}
+
+/// What `trust` fields contain.
+pub fn trust(trust: Trust) -> &'static str {
+    match trust {
+        Trust::Unverified => "unverified",
+        Trust::Verified => "verified",
+        Trust::Rejected => "rejected",
+    }
+}
+
+fn kind(kind: GroupKind) -> &'static str {
+    match kind {
+        GroupKind::Direct => "direct",
+        GroupKind::Group => "group",
+    }
+}
+
+/// The group's name; none for a direct conversation.
+fn group_name(conversation: &Conversation) -> Option<&str> {
+    match conversation.kind {
+        GroupKind::Group => Some(&conversation.title),
+        GroupKind::Direct => None,
+    }
+}

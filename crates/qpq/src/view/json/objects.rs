@@ -1,0 +1,219 @@
+//! The objects of commands that do not print events.
+
+use qpq_client::{Conversation, ConversationState, Member, UserName};
+use serde::Serialize;
+
+use super::super::time::rfc3339;
+
+/// `whoami`, `register`, `login`.
+#[derive(Serialize)]
+pub struct ProfileLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub name: String,
+    pub identity: String,
+    pub device: String,
+    pub server: String,
+    pub domain: String,
+    pub fingerprint: Option<String>,
+}
+
+/// `status`.
+#[derive(Serialize)]
+pub struct StatusLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub online: bool,
+    pub detail: String,
+    pub fingerprint: Option<String>,
+    pub waiting: usize,
+    pub quarantined: usize,
+    pub conversations: usize,
+    pub unread: u64,
+}
+
+/// `send`: `status` is `sent`, or `waiting` when the server could not be asked.
+#[derive(Serialize)]
+pub struct SendLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub id: String,
+    pub conversation: String,
+    pub status: &'static str,
+}
+
+/// `sync`.
+#[derive(Serialize)]
+pub struct SyncLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub online: bool,
+    pub waiting: usize,
+    pub unread: u64,
+}
+
+/// `verify`.
+#[derive(Serialize)]
+pub struct VerifyLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub name: String,
+    pub identity: String,
+    pub safety_number: String,
+    pub trust: &'static str,
+    /// Whether the name was pinned to another identity before.
+    pub changed: bool,
+}
+
+/// `trust`.
+#[derive(Serialize)]
+pub struct ContactLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub name: String,
+    pub identity: String,
+    pub trust: &'static str,
+    pub replaced_by: Option<String>,
+}
+
+/// `group …`: what the command left behind.
+#[derive(Serialize)]
+pub struct GroupLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub group: String,
+    pub name: String,
+    pub members: Vec<String>,
+    pub epoch: u64,
+    pub suite: &'static str,
+    pub state: &'static str,
+    pub waiting: usize,
+}
+
+/// `group info` and everything that changes a group; `kind` is the line's type.
+pub fn group_info(kind: &'static str, info: &qpq_client::GroupInfo) -> GroupLine {
+    let conversation = &info.conversation;
+    GroupLine {
+        kind,
+        group: match (info.group, conversation.id) {
+            (Some(id), _) | (None, qpq_client::ConversationId::Group(id)) => id.to_string(),
+            (None, qpq_client::ConversationId::Direct(_)) => String::new(),
+        },
+        name: conversation.title.clone(),
+        members: info.members.iter().map(|member| name_or_id(&member.contact)).collect(),
+        epoch: info.epoch.0,
+        suite: match info.suite {
+            qpq_client::Suite::Hybrid => "hybrid",
+            qpq_client::Suite::Classic => "classic",
+        },
+        state: state(conversation.state),
+        waiting: info.waiting,
+    }
+}
+
+/// One line of `group members`.
+#[derive(Serialize)]
+pub struct MemberLine<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: Option<&'a str>,
+    identity: String,
+    role: &'static str,
+    devices: usize,
+    trust: &'static str,
+    verified: bool,
+    unchecked: bool,
+    own: bool,
+}
+
+pub fn member(member: &Member) -> MemberLine<'_> {
+    let contact = &member.contact;
+    MemberLine {
+        kind: "member",
+        name: contact.name.as_ref().map(UserName::as_str),
+        identity: contact.identity.to_string(),
+        role: if member.is_admin { "admin" } else { "member" },
+        devices: member.devices,
+        trust: super::trust(contact.trust),
+        verified: contact.trust == qpq_client::Trust::Verified,
+        unchecked: member.unchecked,
+        own: contact.is_self,
+    }
+}
+
+/// One line of `list`.
+#[derive(Serialize)]
+pub struct ConversationLine<'a> {
+    #[serde(rename = "type")]
+    line: &'static str,
+    conversation: String,
+    kind: &'static str,
+    group: Option<&'a str>,
+    title: &'a str,
+    state: &'static str,
+    unread: u64,
+    last_at: Option<String>,
+}
+
+pub fn conversation(conversation: &Conversation) -> ConversationLine<'_> {
+    ConversationLine {
+        line: "conversation",
+        conversation: super::address(conversation),
+        kind: super::kind(conversation.kind),
+        group: super::group_name(conversation),
+        title: &conversation.title,
+        state: state(conversation.state),
+        unread: conversation.unread,
+        last_at: conversation.last.as_ref().map(|message| rfc3339(message.received_at)),
+    }
+}
+
+fn name_or_id(contact: &qpq_client::Contact) -> String {
+    contact.name.as_ref().map_or_else(|| contact.identity.to_string(), ToString::to_string)
+}
+
+fn state(state: ConversationState) -> &'static str {
+    match state {
+        ConversationState::Starting => "starting",
+        ConversationState::Active => "active",
+        ConversationState::Left => "left",
+        ConversationState::Removed => "removed",
+        ConversationState::Broken => "broken",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::samples;
+    use super::super::line;
+    use super::*;
+
+    #[test]
+    fn a_conversation_line() {
+        let expected = concat!(
+            r#"{"type":"conversation","conversation":"@bob","kind":"direct","group":null,"title":"bob","#,
+            r#""state":"active","unread":0,"last_at":null}"#
+        );
+        assert_eq!(line(&conversation(&samples::direct("bob", 2))), expected);
+    }
+
+    #[test]
+    fn a_member_line() {
+        let contact = samples::contact("bob", 2);
+        let expected = format!(
+            concat!(
+                r#"{{"type":"member","name":"bob","identity":"{}","role":"admin","devices":1,"#,
+                r#""trust":"unverified","verified":false,"unchecked":false,"own":false}}"#
+            ),
+            "02".repeat(32)
+        );
+        let bob = Member { contact, devices: 1, is_admin: true, unchecked: false };
+        assert_eq!(line(&member(&bob)), expected);
+    }
+
+    #[test]
+    fn a_send_line() {
+        let sent = SendLine { kind: "send", id: "01".into(), conversation: "@bob".into(), status: "sent" };
+        assert_eq!(line(&sent), r#"{"type":"send","id":"01","conversation":"@bob","status":"sent"}"#);
+    }
+}

@@ -1,0 +1,19 @@
+//! How things look: for people (sanitized, aligned, coloured) and for programs (one JSON object per line).
+
+pub mod sanitize;
+pub mod style;
+pub mod time;
+pub mod wrap;
+
+pub mod content;
+pub mod conversation;
+pub mod event;
+pub mod message;
+pub mod people;
+pub mod safety_number;
+pub mod table;
+
+pub mod json;
+
+#[cfg(test)]
+pub mod samples;
