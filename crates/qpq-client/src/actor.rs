@@ -77,12 +77,15 @@ impl Shared {
     }
 }
 
+/// How to reach the owner, what it shares, and its thread.
+pub type Started = (Sender<Turn>, Arc<Shared>, JoinHandle<()>);
+
 /// Starts the owner's thread.
 pub fn start(
     profile: Arc<Profile>,
     database: Database,
     account: AccountRow,
-) -> Result<(Sender<Turn>, Arc<Shared>, JoinHandle<()>), Error> {
+) -> Result<Started, Error> {
     let (turns_tx, turns) = channel();
     let shared = Arc::new(Shared::default());
     let mut actor = Actor {
@@ -294,9 +297,11 @@ impl Actor {
     }
 
     fn await_wish(&mut self, wish: u64, answer: SyncSender<Result<(), String>>) {
-        let state = self.database.begin().map_err(Error::from).and_then(|mut tx| {
-            Query::new(&mut tx).wish(wish).map_err(Error::from)
-        });
+        let state = self
+            .database
+            .begin()
+            .map_err(Error::from)
+            .and_then(|mut tx| Query::new(&mut tx).wish(wish).map_err(Error::from));
         match state {
             Ok((true, _)) => self.wishes.entry(wish).or_default().push(answer),
             Ok((false, None)) => drop(answer.send(Ok(()))),
@@ -315,9 +320,8 @@ impl Actor {
         if self.settled.is_empty() || !self.caught_up {
             return;
         }
-        let quiet = self.database.begin().map_err(Error::from).and_then(|mut tx| {
-            Ok(Query::new(&mut tx).is_quiet(now())?)
-        });
+        let quiet =
+            self.database.begin().map_err(Error::from).and_then(|mut tx| Ok(Query::new(&mut tx).is_quiet(now())?));
         if quiet.unwrap_or(false) {
             for answer in self.settled.drain(..) {
                 let _ = answer.send(());

@@ -17,7 +17,9 @@ pub enum Error {
     /// It takes longer than the caller wanted to wait. It goes on by itself.
     #[error("not done after {} s; it is stored and goes on with the next connection", .0.as_secs())]
     TimedOut(Duration),
-    #[error("the certificate of the server changed from {expected} to {presented}; if its operator confirms that, open it once with --fingerprint {presented}")]
+    #[error(
+        "the certificate of the server changed from {expected} to {presented}; if its operator confirms that, open it once with --fingerprint {presented}"
+    )]
     CertificateChanged { expected: Fingerprint, presented: Fingerprint },
     /// The server or the group's rules said no.
     #[error("{0}")]
@@ -45,7 +47,9 @@ pub enum Error {
     #[error("there is no such conversation: {0}")]
     UnknownConversation(String),
     /// A pinned name now belongs to another identity.
-    #[error("the identity behind @{name} changed; compare safety numbers with `verify @{name}`, then decide with `/trust @{name}` before sending again")]
+    #[error(
+        "the identity behind @{name} changed; compare safety numbers with `verify @{name}`, then decide with `/trust @{name}` before sending again"
+    )]
     TrustDecision { name: UserName, old: IdentityId, new: IdentityId },
     #[error("{0}")]
     BadInput(String),
@@ -85,7 +89,8 @@ impl From<DbError> for Error {
             DbError::Full => Self::DiskFull,
             DbError::Corrupt(reason) => Self::Corrupt(reason),
             DbError::WrongKey => Self::Corrupt("its key does not open it".into()),
-            other @ (DbError::ReadOnly | DbError::Busy | DbError::Newer { .. } | DbError::Io(_) | DbError::Other(_)) => {
+            other
+            @ (DbError::ReadOnly | DbError::Busy | DbError::Newer { .. } | DbError::Io(_) | DbError::Other(_)) => {
                 Self::Store(other.to_string())
             }
         }

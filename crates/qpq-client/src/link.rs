@@ -30,10 +30,15 @@ pub enum Order {
 
 /// What the connection tells the owner of the profile.
 pub enum News {
-    Connected { domain: String },
+    Connected {
+        domain: String,
+    },
     Disconnected(Error),
     Entries(Vec<Entry>, oneshot::Sender<()>),
-    Reply { request: u64, result: Result<Reply, Refusal> },
+    Reply {
+        request: u64,
+        result: Result<Reply, Refusal>,
+    },
     /// All subscriptions so far have nothing more waiting.
     CaughtUp,
     KeyPackagesLow(u32),

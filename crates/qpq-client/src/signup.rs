@@ -31,10 +31,7 @@ pub fn register(
         save(&mut database, &account)?;
         (database, account)
     };
-    let how = Authentication::Register {
-        password: password.expose().as_bytes(),
-        invite: invite.unwrap_or_default(),
-    };
+    let how = Authentication::Register { password: password.expose().as_bytes(), invite: invite.unwrap_or_default() };
     let outcome = once(profile, |connection, greeted| async move {
         match authenticate(&connection, &greeted, &account, how).await {
             // An earlier attempt may have been accepted, and its answer lost.
@@ -122,6 +119,5 @@ fn device_name() -> String {
     let name: String = name.trim().chars().filter(|c| !c.is_control()).take(32).collect();
     if name.is_empty() { "device".to_owned() } else { name }
 }
-
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

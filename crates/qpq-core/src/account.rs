@@ -59,8 +59,7 @@ impl Registering {
     pub fn finish(self, name: &UserName, password: &[u8], response: &[u8]) -> Result<Vec<u8>, OpaqueError> {
         let response = RegistrationResponse::deserialize(response).map_err(|_| OpaqueError)?;
         let parameters = ClientRegistrationFinishParameters::new(identifiers(name.as_str()), Some(&Stretch));
-        let finished =
-            self.state.finish(&mut OsRng, password, response, parameters).map_err(|_| OpaqueError)?;
+        let finished = self.state.finish(&mut OsRng, password, response, parameters).map_err(|_| OpaqueError)?;
         Ok(finished.message.serialize().to_vec())
     }
 }
@@ -81,8 +80,7 @@ impl LoggingIn {
     pub fn finish(self, name: &UserName, password: &[u8], response: &[u8]) -> Result<Vec<u8>, OpaqueError> {
         let response = CredentialResponse::deserialize(response).map_err(|_| OpaqueError)?;
         let parameters = ClientLoginFinishParameters::new(None, identifiers(name.as_str()), Some(&Stretch));
-        let finished =
-            self.state.finish(&mut OsRng, password, response, parameters).map_err(|_| OpaqueError)?;
+        let finished = self.state.finish(&mut OsRng, password, response, parameters).map_err(|_| OpaqueError)?;
         Ok(finished.message.serialize().to_vec())
     }
 }

@@ -12,18 +12,33 @@ use crate::store::rows::WishRef;
 pub enum Request {
     ByName(UserName),
     ByIdentity(IdentityId),
-    PublishKeys { one_time: Vec<serde_bytes::ByteBuf>, last_resort: Vec<serde_bytes::ByteBuf> },
-    Claim { identity: IdentityId, suite: u16 },
+    PublishKeys {
+        one_time: Vec<serde_bytes::ByteBuf>,
+        last_resort: Vec<serde_bytes::ByteBuf>,
+    },
+    Claim {
+        identity: IdentityId,
+        suite: u16,
+    },
     Create(NewGroup),
-    Commit { group: GroupId, commit: Commit },
-    Post { group: GroupId, post: Post },
+    Commit {
+        group: GroupId,
+        commit: Commit,
+    },
+    Post {
+        group: GroupId,
+        post: Post,
+    },
     Leave {
         group: GroupId,
         epoch: Epoch,
         #[serde(with = "serde_bytes")]
         proposal: Vec<u8>,
     },
-    Tree { group: GroupId, epoch: Epoch },
+    Tree {
+        group: GroupId,
+        epoch: Epoch,
+    },
 }
 
 /// What the server answered, other than a refusal.
@@ -45,14 +60,36 @@ pub enum Purpose {
     /// The user wants to know who a name is.
     LookUp(UserName),
     /// A group's log waits to know whether a device belongs to an identity.
-    Check { identity: IdentityId, device: DeviceId, group: GroupId },
+    Check {
+        identity: IdentityId,
+        device: DeviceId,
+        group: GroupId,
+    },
     PublishKeys,
-    Claim { wish: WishRef, identity: IdentityId },
-    Create { wish: WishRef, group: GroupId },
-    Commit { wish: WishRef, group: GroupId },
-    Post { wish: WishRef, group: GroupId, hash: ContentHash },
-    Leave { wish: WishRef, group: GroupId },
-    Tree { group: GroupId },
+    Claim {
+        wish: WishRef,
+        identity: IdentityId,
+    },
+    Create {
+        wish: WishRef,
+        group: GroupId,
+    },
+    Commit {
+        wish: WishRef,
+        group: GroupId,
+    },
+    Post {
+        wish: WishRef,
+        group: GroupId,
+        hash: ContentHash,
+    },
+    Leave {
+        wish: WishRef,
+        group: GroupId,
+    },
+    Tree {
+        group: GroupId,
+    },
 }
 
 impl Purpose {

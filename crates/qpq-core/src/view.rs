@@ -126,32 +126,68 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// What happened.
+/// What happened. Nearly all events are messages, so there is nothing to gain from a box around them.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventKind {
     /// A message of somebody else, or of another device of one's own.
     Message(Message),
     /// An own message is on the server's disk.
-    Sent { message: MessageId },
+    Sent {
+        message: MessageId,
+    },
     /// An own message was refused for good.
-    NotSent { message: MessageId, reason: String },
+    NotSent {
+        message: MessageId,
+        reason: String,
+    },
     /// This device became a member.
-    Joined { by: Contact },
-    MemberAdded { who: Contact, by: Contact },
+    Joined {
+        by: Contact,
+    },
+    MemberAdded {
+        who: Contact,
+        by: Contact,
+    },
     /// `by` equals `who` when the member left.
-    MemberRemoved { who: Contact, by: Contact },
+    MemberRemoved {
+        who: Contact,
+        by: Contact,
+    },
     /// This identity was removed.
-    Removed { by: Contact },
+    Removed {
+        by: Contact,
+    },
     /// This identity left.
     Left,
-    Renamed { by: Contact, name: String },
-    RoleChanged { who: Contact, by: Contact, is_admin: bool },
+    Renamed {
+        by: Contact,
+        name: String,
+    },
+    RoleChanged {
+        who: Contact,
+        by: Contact,
+        is_admin: bool,
+    },
     /// A name that was pinned now resolves to another identity.
-    KeyChanged { name: UserName, old: IdentityId, new: IdentityId },
+    KeyChanged {
+        name: UserName,
+        old: IdentityId,
+        new: IdentityId,
+    },
     /// A device that its identity does not list: its messages stay hidden.
-    UntrustedDevice { who: Contact, device: DeviceId },
+    UntrustedDevice {
+        who: Contact,
+        device: DeviceId,
+    },
     /// This many entries could not be read; they are in quarantine.
-    Gap { count: u64, reason: String },
+    Gap {
+        count: u64,
+        reason: String,
+    },
     /// A wish of the user that was refused for good.
-    Refused { what: String, reason: String },
+    Refused {
+        what: String,
+        reason: String,
+    },
 }

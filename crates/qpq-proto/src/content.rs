@@ -32,10 +32,22 @@ pub struct Content {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     Text(String),
-    Reaction { target: MessageId, emoji: String, removed: bool },
-    Edit { target: MessageId, text: String },
-    Delete { target: MessageId },
-    Receipt { kind: ReceiptKind, targets: Vec<MessageId> },
+    Reaction {
+        target: MessageId,
+        emoji: String,
+        removed: bool,
+    },
+    Edit {
+        target: MessageId,
+        text: String,
+    },
+    Delete {
+        target: MessageId,
+    },
+    Receipt {
+        kind: ReceiptKind,
+        targets: Vec<MessageId>,
+    },
     Attachment(Attachment),
     /// A kind from a newer client: kept as it came, shown by its fallback text.
     Unknown,
@@ -102,9 +114,11 @@ impl Content {
     pub fn text(&self) -> &str {
         match &self.body {
             Body::Text(text) | Body::Edit { text, .. } => text,
-            Body::Reaction { .. } | Body::Delete { .. } | Body::Receipt { .. } | Body::Attachment(_) | Body::Unknown => {
-                &self.fallback
-            }
+            Body::Reaction { .. }
+            | Body::Delete { .. }
+            | Body::Receipt { .. }
+            | Body::Attachment(_)
+            | Body::Unknown => &self.fallback,
         }
     }
 }

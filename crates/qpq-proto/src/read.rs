@@ -37,7 +37,11 @@ impl From<Malformed> for capnp::Error {
 }
 
 /// Bytes of at most `limit`, possibly none.
-pub fn bytes(field: &'static str, value: capnp::Result<capnp::data::Reader<'_>>, limit: usize) -> Result<Vec<u8>, Malformed> {
+pub fn bytes(
+    field: &'static str,
+    value: capnp::Result<capnp::data::Reader<'_>>,
+    limit: usize,
+) -> Result<Vec<u8>, Malformed> {
     let value = value?;
     if value.len() > limit {
         return Err(Malformed::new(field, format!("{} bytes, at most {limit} are allowed", value.len())));
@@ -79,7 +83,11 @@ pub fn optional_array<const N: usize>(
 }
 
 /// UTF-8 text of at most `limit` bytes.
-pub fn text(field: &'static str, value: capnp::Result<capnp::text::Reader<'_>>, limit: usize) -> Result<String, Malformed> {
+pub fn text(
+    field: &'static str,
+    value: capnp::Result<capnp::text::Reader<'_>>,
+    limit: usize,
+) -> Result<String, Malformed> {
     let value = value?;
     if value.as_bytes().len() > limit {
         return Err(Malformed::new(field, format!("{} bytes, at most {limit} are allowed", value.as_bytes().len())));
@@ -109,9 +117,7 @@ pub(crate) fn to_bytes<T: Owned>(message: &TypedBuilder<T, HeapAllocator>) -> Ve
 }
 
 /// The opposite of [`to_bytes`]; nothing but the message may be in `bytes`.
-pub(crate) fn from_bytes<T: Owned>(
-    bytes: &[u8],
-) -> Result<TypedReader<capnp::serialize::OwnedSegments, T>, Malformed> {
+pub(crate) fn from_bytes<T: Owned>(bytes: &[u8]) -> Result<TypedReader<capnp::serialize::OwnedSegments, T>, Malformed> {
     let mut rest = bytes;
     let mut options = ReaderOptions::new();
     options.nesting_limit(32);

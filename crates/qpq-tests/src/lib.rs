@@ -1,3 +1,4 @@
 //! Whole-system tests and benchmarks: real processes on loopback, temporary folders, nothing left behind.
 
+pub mod bench;
 pub mod world;

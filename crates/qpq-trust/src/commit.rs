@@ -68,10 +68,10 @@ pub fn review(
     };
     let node = group.leaf(*index).ok_or(TrustError::NotAuthentic("the committer has no leaf"))?;
     let committer = Leaf::of_node(node)?;
-    if let Some(node) = staged.update_path_leaf_node() {
-        if Leaf::of_node(node)? != committer {
-            return Err(TrustError::NotAuthentic("a commit must not change its committer's credential"));
-        }
+    if let Some(node) = staged.update_path_leaf_node()
+        && Leaf::of_node(node)? != committer
+    {
+        return Err(TrustError::NotAuthentic("a commit must not change its committer's credential"));
     }
     let (mut added, mut removed) = (Vec::new(), Vec::new());
     for queued in staged.queued_proposals() {

@@ -89,7 +89,12 @@ impl IdentityKeys {
     }
 
     /// Signs a manifest of `devices` with both keys.
-    pub fn sign_manifest(&self, version: u64, previous: Option<[u8; 32]>, devices: Vec<DeviceRecord>) -> SignedManifest {
+    pub fn sign_manifest(
+        &self,
+        version: u64,
+        previous: Option<[u8; 32]>,
+        devices: Vec<DeviceRecord>,
+    ) -> SignedManifest {
         let PublicIdentity { ed25519, ml_dsa_65 } = self.public();
         let body = ManifestBody { version, previous, ed25519, ml_dsa_65, devices }.encode();
         let message = manifest_message(&body);

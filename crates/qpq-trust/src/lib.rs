@@ -6,18 +6,18 @@
 
 pub mod error;
 
+pub mod credential;
 pub mod identity;
 pub mod manifest;
-pub mod credential;
 pub mod proof;
 pub mod safety_number;
 
 pub mod opaque;
 pub mod suite;
 
-pub mod key_package;
-pub mod group;
-pub mod policy;
 pub mod commit;
+pub mod group;
+pub mod key_package;
+pub mod policy;
 
 pub use error::TrustError;

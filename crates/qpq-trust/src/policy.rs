@@ -37,7 +37,8 @@ pub fn check(change: &Change<'_>) -> Result<(), TrustError> {
     if before.kind == GroupKind::Direct && strangers_added && members.len() != 1 {
         return Err(TrustError::Forbidden("nobody can be added to a direct conversation"));
     }
-    if !added.iter().all(|leaf| own(&leaf)) && before.kind == GroupKind::Group && !may(before, before.add, members, who) {
+    if !added.iter().all(|leaf| own(&leaf)) && before.kind == GroupKind::Group && !may(before, before.add, members, who)
+    {
         return Err(TrustError::Forbidden("only admins may add members to this group"));
     }
     for leaf in removed.iter().filter(|leaf| !own(leaf) && !leaving.contains(&leaf.device)) {
@@ -81,8 +82,8 @@ fn check_state(
     if renamed && !may(before, before.rename, members, who) {
         return Err(TrustError::Forbidden("only admins may rename this group"));
     }
-    let rules_changed =
-        (before.add, before.remove, before.rename) != (after.add, after.remove, after.rename) || before.admins != after.admins;
+    let rules_changed = (before.add, before.remove, before.rename) != (after.add, after.remove, after.rename)
+        || before.admins != after.admins;
     if rules_changed && !is_admin(before, members, who) {
         return Err(TrustError::Forbidden("only admins may change roles and rules"));
     }

@@ -1,9 +1,9 @@
 //! The MLS profile: suites, capabilities, required extensions.
 
 use openmls::prelude::{
-    Capabilities, Ciphersuite, CredentialType, Extension, ExtensionType, Extensions, GroupContext, MlsGroupCreateConfig,
-    MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, ProposalType, RequiredCapabilitiesExtension,
-    SenderRatchetConfiguration, WireFormatPolicy, AppDataDictionary, AppDataDictionaryExtension,
+    AppDataDictionary, AppDataDictionaryExtension, Capabilities, Ciphersuite, CredentialType, Extension, ExtensionType,
+    Extensions, GroupContext, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
+    ProposalType, RequiredCapabilitiesExtension, SenderRatchetConfiguration, WireFormatPolicy,
 };
 
 use qpq_proto::groups::GroupState;

@@ -65,9 +65,7 @@ pub fn one(
     id: MessageId,
 ) -> Result<Option<MessageRow>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM messages WHERE conversation = ?1 AND sender = ?2 AND id = ?3"
-        ))?
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE conversation = ?1 AND sender = ?2 AND id = ?3"))?
         .query_row((conversation_key(conversation), sender.0, id.0), read)
         .optional()
 }
@@ -103,9 +101,7 @@ pub fn list(
 
 pub fn held(connection: &Connection, sender: IdentityId) -> Result<Vec<MessageRow>> {
     connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM messages WHERE sender = ?1 AND held = 1 ORDER BY seq"
-        ))?
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE sender = ?1 AND held = 1 ORDER BY seq"))?
         .query_map([sender.0], read)?
         .collect()
 }

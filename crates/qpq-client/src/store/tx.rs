@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use qpq_core::store::rows::MessageRow;
-use qpq_core::store::{Store, StoreError, Table};
+use qpq_core::store::{KeyValue, Store, StoreError, Table};
 use qpq_core::view::ConversationId;
 use qpq_proto::ids::{IdentityId, MessageId};
 use rusqlite::{OptionalExtension as _, TransactionBehavior};
@@ -20,8 +20,7 @@ pub struct Tx<'a> {
 
 impl<'a> Tx<'a> {
     pub(super) fn begin(connection: &'a mut rusqlite::Connection) -> Result<Self, StoreError> {
-        let transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
         Ok(Self { transaction, changed: BTreeMap::new() })
     }
 
@@ -68,7 +67,7 @@ impl Store for Tx<'_> {
         Ok(())
     }
 
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
         let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let mut statement = self
             .transaction
@@ -83,9 +82,7 @@ impl Store for Tx<'_> {
             rows.insert(key, row.get(1).map_err(store_error)?);
         }
         let changed = self.changed.range((table as i64, prefix.to_vec())..);
-        for ((_, key), value) in
-            changed.take_while(|((of, key), _)| *of == table as i64 && key.starts_with(prefix))
-        {
+        for ((_, key), value) in changed.take_while(|((of, key), _)| *of == table as i64 && key.starts_with(prefix)) {
             match value {
                 Some(value) => rows.insert(key.clone(), value.clone()),
                 None => rows.remove(key),

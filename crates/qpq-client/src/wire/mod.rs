@@ -56,8 +56,7 @@ impl Session {
 pub async fn greet(connection: &ClientConnection) -> Result<Greeted, crate::Error> {
     let (sender, receiver) = connection.open_stream().await.map_err(crate::Error::from)?;
     let limit = FrameLimit::new(limits::AUTHENTICATED_MESSAGE);
-    let (gateway, driver, _disconnector) =
-        connect_vat::<gateway_capnp::gateway::Client, _, _>(receiver, sender, limit);
+    let (gateway, driver, _disconnector) = connect_vat::<gateway_capnp::gateway::Client, _, _>(receiver, sender, limit);
     let driver = tokio::task::spawn_local(async move {
         let _ = driver.await;
     });

@@ -241,7 +241,9 @@ impl Ctx<'_> {
                     Some((record, valid))
                 });
                 let Some((record, valid)) = valid else {
-                    return Ok(Err("the server offered a key package that is not this user's; nobody was added".into()));
+                    return Ok(
+                        Err("the server offered a key package that is not this user's; nobody was added".into()),
+                    );
                 };
                 newcomers.push(Newcomer {
                     device: valid.device,

@@ -14,9 +14,7 @@ use super::{Answer, Command, Effect};
 use crate::error::Error;
 use crate::request::{Purpose, Request};
 use crate::store::Table;
-use crate::store::rows::{
-    ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, WishKind, WishRow, set_number,
-};
+use crate::store::rows::{ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, WishKind, WishRow, set_number};
 use crate::view::{ConversationId, ConversationState, MessageStatus, Trust};
 
 impl Ctx<'_> {
@@ -133,7 +131,9 @@ impl Ctx<'_> {
             WishKind::Start { .. } | WishKind::Send { .. } | WishKind::RemoveLeavers => {
                 return Err(Error::BadInput("this is not a change of a group".into()));
             }
-            kind @ (WishKind::Remove { .. } | WishKind::Leave | WishKind::SetAdmin { .. } | WishKind::UpdateKey) => kind,
+            kind @ (WishKind::Remove { .. } | WishKind::Leave | WishKind::SetAdmin { .. } | WishKind::UpdateKey) => {
+                kind
+            }
         };
         if direct && kind != WishKind::UpdateKey {
             return Err(Error::BadInput("a direct conversation has no members, name or roles to change".into()));
@@ -146,7 +146,9 @@ impl Ctx<'_> {
             .ok_or_else(|| Error::BadInput("this identity is not known here".into()))?;
         contact.trust = trust;
         contact.save(self.store)?;
-        if trust != Trust::Rejected && let Some(name) = contact.name {
+        if trust != Trust::Rejected
+            && let Some(name) = contact.name
+        {
             // Whoever trusts the new owner of a name wants the name to mean the new owner.
             self.store.put(Table::Names, name.as_str().as_bytes(), &identity.0)?;
         }
@@ -154,7 +156,9 @@ impl Ctx<'_> {
     }
 
     fn mark_read(&mut self, id: ConversationId) -> Result<Answer, Error> {
-        if let Some(mut row) = ConversationRow::load(self.store, &id)? && row.read_number != row.last_number {
+        if let Some(mut row) = ConversationRow::load(self.store, &id)?
+            && row.read_number != row.last_number
+        {
             row.read_number = row.last_number;
             row.save(self.store)?;
         }

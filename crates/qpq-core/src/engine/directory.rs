@@ -109,8 +109,7 @@ impl Ctx<'_> {
     pub(super) fn check_leaves(&mut self, row: &mut GroupRow, leaves: &[Leaf]) -> Result<(), Error> {
         for leaf in leaves {
             if self.standing(leaf)? == Standing::Unknown {
-                let purpose =
-                    Purpose::Check { identity: leaf.id.identity, device: leaf.id.device, group: row.group };
+                let purpose = Purpose::Check { identity: leaf.id.identity, device: leaf.id.device, group: row.group };
                 let request = self.request(Request::ByIdentity(leaf.id.identity), purpose)?;
                 row.awaiting.push(request);
             }

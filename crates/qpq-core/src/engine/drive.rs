@@ -7,17 +7,17 @@ use std::time::Duration;
 use qpq_proto::ids::{GroupId, IdentityId, MessageId};
 use qpq_proto::stream::LogId;
 
-use super::ctx::{Ctx, is_followed};
 use super::Effect;
+use super::ctx::{Ctx, is_followed};
 use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Request};
 use crate::store::Table;
+use crate::store::decode;
 use crate::store::encode;
 use crate::store::rows::{
     ConversationRow, EventRowKind, GroupRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key,
 };
-use crate::store::decode;
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
 /// How far a wish has come.

@@ -17,9 +17,7 @@ use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group, welcome};
 use crate::request::{Purpose, Request};
-use crate::store::rows::{
-    EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number,
-};
+use crate::store::rows::{EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number};
 use crate::view::{ConversationId, ConversationState};
 
 impl Ctx<'_> {
@@ -63,7 +61,8 @@ impl Ctx<'_> {
             return Err(Error::BadInput("only Welcomes belong into an inbox".into()));
         }
         let key = EnvelopeKey::from_seed(&self.account.envelope_key);
-        let bytes = key.open(self.account.device, &entry.payload).map_err(|error| Error::BadInput(error.to_string()))?;
+        let bytes =
+            key.open(self.account.device, &entry.payload).map_err(|error| Error::BadInput(error.to_string()))?;
         let bundle = WelcomeBundle::decode(&bytes).map_err(TrustError::from)?;
         JoinRow { group: bundle.group, bundle: bytes.to_vec(), at: entry.at, seq: entry.seq }.save(self.store)?;
         let request = Request::Tree { group: bundle.group, epoch: bundle.epoch };

@@ -109,12 +109,7 @@ impl Ctx<'_> {
         }
     }
 
-    fn message(
-        &mut self,
-        row: &GroupRow,
-        conversation: &mut ConversationRow,
-        entry: &Entry,
-    ) -> Result<(), Error> {
+    fn message(&mut self, row: &GroupRow, conversation: &mut ConversationRow, entry: &Entry) -> Result<(), Error> {
         if self.confirm_own(ContentHash::of(&entry.payload), entry.seq, row.conversation)? {
             self.store.remove(Table::Own, &ContentHash::of(&entry.payload).0)?;
             return Ok(());
@@ -267,9 +262,9 @@ impl Ctx<'_> {
             return Err(Error::BadInput("an entry of another kind than it says".into()));
         };
         let leaver = review_leave(mls.public_group(), &sender, proposal.proposal())?;
-        let staying = group::leaves(&mls).into_iter().filter(|(_, leaf)| {
-            leaf.id.device != leaver.id.device && !row.leaving.contains(&leaf.id.device)
-        });
+        let staying = group::leaves(&mls)
+            .into_iter()
+            .filter(|(_, leaf)| leaf.id.device != leaver.id.device && !row.leaving.contains(&leaf.id.device));
         let rank = staying.take_while(|(_, leaf)| leaf.id.device != self.account.device).count();
         self.keep_mls(row.group, mls);
         if row.leaving.contains(&leaver.id.device) {

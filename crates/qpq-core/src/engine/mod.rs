@@ -39,11 +39,16 @@ pub use query::Query;
 pub enum Input {
     Command(Command),
     /// A session was granted; the server's domain.
-    Connected { domain: String },
+    Connected {
+        domain: String,
+    },
     Disconnected,
     /// Entries of one or several logs, each log in its order.
     Entries(Vec<Entry>),
-    Reply { request: u64, result: Result<Reply, Refusal> },
+    Reply {
+        request: u64,
+        result: Result<Reply, Refusal>,
+    },
     /// The server has only this many one-time key packages of this device left.
     KeyPackagesLow(u32),
     /// Time has passed.
@@ -57,32 +62,64 @@ pub enum Command {
     LookUp(UserName),
     /// The direct conversation with somebody, made in the background if there is none.
     Direct(IdentityId),
-    CreateGroup { name: String, members: Vec<IdentityId>, suite: u16 },
-    Send { conversation: ConversationId, body: Body, fallback: String },
+    CreateGroup {
+        name: String,
+        members: Vec<IdentityId>,
+        suite: u16,
+    },
+    Send {
+        conversation: ConversationId,
+        body: Body,
+        fallback: String,
+    },
     /// Any change of a group that is a [`WishKind`].
-    Change { conversation: ConversationId, kind: WishKind },
-    SetTrust { identity: IdentityId, trust: Trust },
+    Change {
+        conversation: ConversationId,
+        kind: WishKind,
+    },
+    SetTrust {
+        identity: IdentityId,
+        trust: Trust,
+    },
     MarkRead(ConversationId),
     /// Stores how far a consumer has come with the events.
-    MoveConsumer { consumer: String, position: u64 },
+    MoveConsumer {
+        consumer: String,
+        position: u64,
+    },
 }
 
 /// Something to be done after the transaction has been committed.
 #[derive(Debug)]
 pub enum Effect {
     /// Send this; it is in the outbox under its id until the reply has come in.
-    Request { id: u64, request: Request },
+    Request {
+        id: u64,
+        request: Request,
+    },
     /// Follow a log from after this position.
-    Subscribe { log: LogId, after: Seq },
+    Subscribe {
+        log: LogId,
+        after: Seq,
+    },
     /// These entries are stored.
     Acknowledge(Vec<Position>),
     /// The answer to a command.
     Answer(Answer),
     /// A wish was carried out, or refused for good.
-    Settled { wish: u64, result: Result<(), String> },
+    Settled {
+        wish: u64,
+        result: Result<(), String>,
+    },
     /// The server has this own message, or refused it for good.
-    Sent { message: MessageId, result: Result<(), String> },
-    LookedUp { name: UserName, result: Result<IdentityId, LookUpError> },
+    Sent {
+        message: MessageId,
+        result: Result<(), String>,
+    },
+    LookedUp {
+        name: UserName,
+        result: Result<IdentityId, LookUpError>,
+    },
     /// The event queue has grown.
     NewEvents,
 }
@@ -92,7 +129,10 @@ pub enum Effect {
 pub enum Answer {
     Done,
     Wish(u64),
-    Conversation { id: ConversationId, wish: Option<u64> },
+    Conversation {
+        id: ConversationId,
+        wish: Option<u64>,
+    },
     Message(MessageId),
     /// The name is pinned and cannot be looked up right now.
     Offline,
@@ -103,7 +143,10 @@ pub enum Answer {
 pub enum LookUpError {
     Unknown,
     /// The name was pinned to `old` and now belongs to `new`.
-    Changed { old: IdentityId, new: IdentityId },
+    Changed {
+        old: IdentityId,
+        new: IdentityId,
+    },
     Refused(String),
 }
 

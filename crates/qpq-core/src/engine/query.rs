@@ -1,6 +1,7 @@
 //! Reading: what the engine knows, as views.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use openmls_rust_crypto::RustCrypto;
 use qpq_proto::account::UserName;
@@ -54,13 +55,9 @@ impl<'a> Query<'a> {
             return Ok(Contact { identity, name, trust: Trust::Verified, replaced_by: None, is_self: true });
         }
         Ok(match ContactRow::load(self.store, &identity)? {
-            Some(row) => Contact {
-                identity,
-                name: row.name,
-                trust: row.trust,
-                replaced_by: row.replaced_by,
-                is_self: false,
-            },
+            Some(row) => {
+                Contact { identity, name: row.name, trust: row.trust, replaced_by: row.replaced_by, is_self: false }
+            }
             None => Contact { identity, name: None, trust: Trust::Unverified, replaced_by: None, is_self: false },
         })
     }
@@ -71,8 +68,7 @@ impl<'a> Query<'a> {
             return self.view(account.identity).map(Some);
         }
         let Some(bytes) = self.store.get(Table::Names, name.as_str().as_bytes())? else { return Ok(None) };
-        let identity =
-            IdentityId::try_from(&bytes[..]).map_err(|_| StoreError::Corrupt("a pinned name".to_owned()))?;
+        let identity = IdentityId::try_from(&bytes[..]).map_err(|_| StoreError::Corrupt("a pinned name".to_owned()))?;
         self.view(identity).map(Some)
     }
 
@@ -192,15 +188,16 @@ impl<'a> Query<'a> {
     }
 
     fn message_view(&self, row: MessageRow, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Message, Error> {
-        if !contacts.contains_key(&row.sender) {
-            contacts.insert(row.sender, self.view(row.sender)?);
-        }
+        let sender = match contacts.entry(row.sender) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(self.view(row.sender)?),
+        };
         let content = Content::decode(&row.content).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         Ok(Message {
             number: row.number,
             conversation: row.conversation,
             id: row.id,
-            sender: contacts[&row.sender].clone(),
+            sender: sender.clone(),
             device: row.device,
             sent_at: row.sent_at,
             received_at: row.received_at,

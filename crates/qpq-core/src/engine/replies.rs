@@ -10,9 +10,7 @@ use super::Effect;
 use super::ctx::Ctx;
 use crate::error::Error;
 use crate::request::{Purpose, Reply};
-use crate::store::rows::{
-    Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, Row as _, WishRef, WishRow,
-};
+use crate::store::rows::{Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, Row as _, WishRef, WishRow};
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
 impl Ctx<'_> {
@@ -28,7 +26,9 @@ impl Ctx<'_> {
         match (row.purpose, result) {
             (Purpose::LookUp(name), result) => self.looked_up(name, result),
             (Purpose::Check { identity, device, group }, result) => self.checked(id, identity, device, group, result),
-            (Purpose::Claim { wish, identity }, Ok(Reply::Packages(packages))) => self.claimed(wish, identity, packages),
+            (Purpose::Claim { wish, identity }, Ok(Reply::Packages(packages))) => {
+                self.claimed(wish, identity, packages)
+            }
             (Purpose::Create { wish, group }, Ok(Reply::Created(outcome))) => self.created(wish, group, outcome),
             (Purpose::Commit { group, .. }, Ok(Reply::Committed(outcome))) => match outcome {
                 // It is merged when it comes back in the log: one order for everybody.
@@ -201,4 +201,3 @@ impl Ctx<'_> {
         self.settle_reference(wish, Err(reason))
     }
 }
-

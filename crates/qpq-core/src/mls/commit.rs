@@ -33,9 +33,9 @@ pub struct Built {
 /// Builds and stages a commit. Add-only commits and changes of the state carry no path, so that their size does not
 /// depend on the size of the group.
 pub fn build(provider: &Provider<'_>, myself: &Myself, group: &mut MlsGroup, changes: Changes) -> Result<Built, Error> {
-    let update = changes
-        .state
-        .map(|state| Proposal::AppDataUpdate(Box::new(AppDataUpdateProposal::update(GROUP_STATE_COMPONENT, state.encode()))));
+    let update = changes.state.map(|state| {
+        Proposal::AppDataUpdate(Box::new(AppDataUpdateProposal::update(GROUP_STATE_COMPONENT, state.encode())))
+    });
     let mut stage = group
         .commit_builder()
         .propose_adds(changes.add)
@@ -63,6 +63,9 @@ pub fn build(provider: &Provider<'_>, myself: &Myself, group: &mut MlsGroup, cha
     Ok(Built {
         commit: bytes(commit)?,
         welcome: welcome.map(bytes).transpose()?,
-        group_info: group_info.map(bytes).transpose()?.ok_or_else(|| Error::Mls("a commit without group info".into()))?,
+        group_info: group_info
+            .map(bytes)
+            .transpose()?
+            .ok_or_else(|| Error::Mls("a commit without group info".into()))?,
     })
 }

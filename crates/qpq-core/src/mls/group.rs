@@ -65,8 +65,7 @@ pub fn leaves_of(group: &MlsGroup, identity: IdentityId) -> Vec<LeafNodeIndex> {
 
 /// The secret under which this epoch's members exchange name keys.
 pub fn name_key_exporter(provider: &Provider<'_>, group: &MlsGroup) -> Result<[u8; 32], Error> {
-    let secret = group
-        .export_secret(provider.crypto(), EXPORTER_LABEL, group.group_id().as_slice(), 32)
-        .map_err(Error::mls)?;
+    let secret =
+        group.export_secret(provider.crypto(), EXPORTER_LABEL, group.group_id().as_slice(), 32).map_err(Error::mls)?;
     secret.try_into().map_err(|_| Error::Mls("length of an exported secret".into()))
 }

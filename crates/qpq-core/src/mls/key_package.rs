@@ -10,9 +10,8 @@ use crate::error::Error;
 
 /// One key package, its private keys stored; 30 days of lifetime.
 pub fn generate(provider: &Provider<'_>, myself: &Myself, suite: Suite, last_resort: bool) -> Result<Vec<u8>, Error> {
-    let mut builder = KeyPackage::builder()
-        .leaf_node_capabilities(capabilities())
-        .key_package_lifetime(Lifetime::new(MAX_LIFETIME));
+    let mut builder =
+        KeyPackage::builder().leaf_node_capabilities(capabilities()).key_package_lifetime(Lifetime::new(MAX_LIFETIME));
     if last_resort {
         builder = builder.mark_as_last_resort();
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use qpq_proto::ids::{IdentityId, MessageId};
 
 use super::rows::MessageRow;
-use super::{Store, StoreError, Table};
+use super::{KeyValue, Store, StoreError, Table};
 use crate::view::{ConversationId, MessageStatus};
 
 /// Everything in ordered maps.
@@ -37,7 +37,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
         Ok(self
             .tables
             .range((table, prefix.to_vec())..)
@@ -97,10 +97,7 @@ impl Store for MemoryStore {
 
     fn count_received(&self, conversation: ConversationId, after: u64) -> Result<u64, StoreError> {
         let counts = |row: &&MessageRow| {
-            row.conversation == conversation
-                && row.number > after
-                && !row.held
-                && row.status == MessageStatus::Received
+            row.conversation == conversation && row.number > after && !row.held && row.status == MessageStatus::Received
         };
         Ok(self.messages.iter().filter(counts).count() as u64)
     }

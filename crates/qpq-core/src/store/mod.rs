@@ -24,7 +24,7 @@ pub trait Store {
     /// Removes; nothing happens when it is not there.
     fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError>;
     /// All rows whose key begins with `prefix`, in the order of their keys.
-    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError>;
 
     /// Stores a new message; false when this sender's message id is already in the conversation.
     fn insert_message(&mut self, message: &MessageRow) -> Result<bool, StoreError>;
@@ -56,6 +56,9 @@ pub trait Store {
     /// Events after a position, in order.
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
 }
+
+/// A key and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
 
 /// The key-value tables. The numbers are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -170,13 +170,28 @@ pub struct Claimed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WishKind {
     /// Make the group on the server, with these first members.
-    Start { suite: u16, name: String, members: Vec<IdentityId> },
-    Send { message: MessageId },
-    Add { who: Vec<IdentityId> },
-    Remove { who: IdentityId },
+    Start {
+        suite: u16,
+        name: String,
+        members: Vec<IdentityId>,
+    },
+    Send {
+        message: MessageId,
+    },
+    Add {
+        who: Vec<IdentityId>,
+    },
+    Remove {
+        who: IdentityId,
+    },
     Leave,
-    Rename { name: String },
-    SetAdmin { who: IdentityId, is_admin: bool },
+    Rename {
+        name: String,
+    },
+    SetAdmin {
+        who: IdentityId,
+        is_admin: bool,
+    },
     UpdateKey,
     /// Carry out the leave of those who asked for it.
     RemoveLeavers,

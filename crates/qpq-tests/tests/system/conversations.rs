@@ -109,10 +109,8 @@ fn members_change_the_group_at_the_same_moment() -> Result<()> {
     let (alice, bob, carol, dave) = (alice?, bob?, carol?, dave?);
     alice.run(&["group", "create", "Plans", "@bob"])?.success()?;
     bob.run(&["sync"])?.success()?;
-    let running = [
-        alice.spawn(&["group", "invite", "#Plans", "@carol"])?,
-        bob.spawn(&["group", "invite", "#Plans", "@dave"])?,
-    ];
+    let running =
+        [alice.spawn(&["group", "invite", "#Plans", "@carol"])?, bob.spawn(&["group", "invite", "#Plans", "@dave"])?];
     for child in running {
         finish_child(child)?.success()?;
     }

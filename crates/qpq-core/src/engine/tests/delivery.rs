@@ -127,9 +127,8 @@ impl Delivery {
             LogId::Group(id) => {
                 let Some(group) = self.groups.get(&id) else { return vec![] };
                 let Some((from, until)) = group.members.get(&device) else { return vec![] };
-                let visible = |entry: &&Entry| {
-                    entry.seq > after.max(*from) && until.is_none_or(|until| entry.seq <= until)
-                };
+                let visible =
+                    |entry: &&Entry| entry.seq > after.max(*from) && until.is_none_or(|until| entry.seq <= until);
                 group.log.iter().filter(visible).cloned().collect()
             }
         }

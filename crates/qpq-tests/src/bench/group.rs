@@ -1,0 +1,158 @@
+//! A group of many devices: what a message and an addition cost the server, and how fast a member catches up.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
+use openmls::prelude::{KeyPackageIn, MlsMessageIn, ProcessedMessageContent, ProtocolVersion, StagedWelcome};
+use openmls_traits::OpenMlsProvider as _;
+use qpq_client::{EventKind, Suite};
+use qpq_core::account::generate;
+
+use super::deliver::{PATIENCE, person};
+use super::{Figure, Target};
+use crate::world::Server;
+
+/// Catching up 1000 messages, and what 1000 members cost.
+pub fn run() -> Result<Vec<Figure>> {
+    let mut figures = catching_up()?;
+    figures.extend(thousand()?);
+    Ok(figures)
+}
+
+fn catching_up() -> Result<Vec<Figure>> {
+    let (data, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let server = Server::start_with(data.path(), "127.0.0.1:0", super::post::GENEROUS)?;
+    let alice = person(&server, folder.path(), "alice")?;
+    let bob = person(&server, folder.path(), "bob")?;
+    let contact = alice.resolve(&"bob".parse()?, PATIENCE)?;
+    let conversation = alice.direct(contact.identity)?;
+    let first = alice.send_text(conversation, "first")?;
+    alice.wait_sent(first, PATIENCE)?;
+    bob.wait_settled(PATIENCE)?;
+    let bob_options = qpq_client::Options {
+        home: folder.path().join("bob"),
+        server: Some(server.address.parse()?),
+        ca_cert: None,
+        fingerprint: None,
+    };
+    bob.close();
+    let text = "x".repeat(1024);
+    let mut last = first;
+    for _ in 0..MESSAGES {
+        last = alice.send_text(conversation, &text)?;
+    }
+    alice.wait_sent(last, Duration::from_secs(120))?;
+    let bob = qpq_client::Client::open(&bob_options, &qpq_client::SecretString::new(crate::world::PASSWORD.into()))?;
+    let mut events = bob.events("bench")?;
+    let before = cpu_seconds()?;
+    let begin = Instant::now();
+    bob.connect();
+    let mut shown = 0;
+    while shown <= MESSAGES {
+        let event = events.next(PATIENCE)?.context("a message never came")?;
+        shown += u32::from(matches!(event.kind, EventKind::Message(_)));
+    }
+    let (wall, cpu) = (begin.elapsed().as_secs_f64(), cpu_seconds()? - before);
+    let pure = pure_decryption()?;
+    Ok(vec![Figure {
+        name: "catch up: 1000 messages".into(),
+        measured: format!("{:.0} ms ({:.0} ms CPU)", wall * 1000.0, cpu * 1000.0),
+        limit: format!("{:.0} ms of pure MLS decryption", pure * 1000.0),
+        ratio: wall / pure,
+        target: Target::AtMost(3.0),
+    }])
+}
+
+/// Seconds that OpenMLS takes for the same messages, in memory.
+fn pure_decryption() -> Result<f64> {
+    let alice = Device::new("alice")?;
+    let bob = Device::new("bob")?;
+    let mut group = alice.group()?;
+    let package = bob.package()?;
+    let (_, welcome, _) = group.add_members_without_update(&alice.provider, &alice.signer, &[package])?;
+    group.merge_pending_commit(&alice.provider)?;
+    let tree = group.export_ratchet_tree().tls_serialize_detached()?;
+    let tree = openmls::prelude::RatchetTreeIn::tls_deserialize_exact_bytes(&tree)?;
+    let welcome = MlsMessageIn::tls_deserialize_exact_bytes(&welcome.tls_serialize_detached()?)?;
+    let openmls::prelude::MlsMessageBodyIn::Welcome(welcome) = welcome.extract() else { anyhow::bail!("a Welcome") };
+    let joined = StagedWelcome::new_from_welcome(&bob.provider, &qpq_trust::suite::join_config(), welcome, Some(tree))?;
+    let mut joined = joined.into_group(&bob.provider)?;
+    let mut messages = Vec::new();
+    for _ in 0..MESSAGES {
+        messages.push(group.create_message(&alice.provider, &alice.signer, &[7; 1100])?.tls_serialize_detached()?);
+    }
+    let begin = Instant::now();
+    for bytes in &messages {
+        let message = MlsMessageIn::tls_deserialize_exact_bytes(bytes)?.try_into_protocol_message()?;
+        let processed = joined.process_message(&bob.provider, message)?;
+        let is_application = matches!(processed.into_content(), ProcessedMessageContent::ApplicationMessage(_));
+        ensure!(is_application, "not an application message");
+    }
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// What the bytes of a commit that adds one are, in groups of 10 and of 1000: without path and tree they are the same.
+fn thousand() -> Result<Vec<Figure>> {
+    let mut sizes = HashMap::new();
+    for members in [10usize, 1000] {
+        let alice = Device::new("alice")?;
+        let mut group = alice.group()?;
+        let packages = (1..members).map(|_| Device::new("member")?.package()).collect::<Result<Vec<_>>>()?;
+        group.add_members_without_update(&alice.provider, &alice.signer, &packages)?;
+        group.merge_pending_commit(&alice.provider)?;
+        let newcomer = Device::new("newcomer")?.package()?;
+        let (commit, welcome, _) = group.add_members_without_update(&alice.provider, &alice.signer, &[newcomer])?;
+        let bytes = commit.tls_serialize_detached()?.len() + welcome.tls_serialize_detached()?.len();
+        sizes.insert(members, bytes as f64);
+    }
+    let (ten, thousand) = (sizes[&10], sizes[&1000]);
+    Ok(vec![Figure {
+        name: "add one to 1000 devices".into(),
+        measured: format!("{thousand:.0} bytes sent"),
+        limit: format!("{ten:.0} bytes in a group of 10"),
+        ratio: thousand / ten,
+        target: Target::AtMost(1.05),
+    }])
+}
+
+struct Device {
+    provider: openmls_rust_crypto::OpenMlsRustCrypto,
+    signer: super::post::Signer,
+    credential: openmls::prelude::CredentialWithKey,
+    identity: qpq_proto::ids::IdentityId,
+}
+
+impl Device {
+    fn new(name: &str) -> Result<Self> {
+        let account = generate(&name.parse()?, "bench")?;
+        let (signer, credential) = super::post::member(&account);
+        Ok(Self { provider: Default::default(), signer, credential, identity: account.identity })
+    }
+
+    fn group(&self) -> Result<openmls::group::MlsGroup> {
+        let config = qpq_trust::suite::create_config(Suite::Hybrid, &super::post::state(self.identity))?;
+        let credential = self.credential.clone();
+        Ok(openmls::group::MlsGroup::new(&self.provider, &self.signer, &config, credential)?)
+    }
+
+    fn package(&self) -> Result<openmls::prelude::KeyPackage> {
+        let bundle = openmls::prelude::KeyPackage::builder()
+            .leaf_node_capabilities(qpq_trust::suite::capabilities())
+            .build(Suite::Hybrid.ciphersuite(), &self.provider, &self.signer, self.credential.clone())?;
+        let bytes = bundle.key_package().tls_serialize_detached()?;
+        let package = KeyPackageIn::tls_deserialize_exact_bytes(&bytes)?;
+        Ok(package.validate(self.provider.crypto(), ProtocolVersion::Mls10)?)
+    }
+}
+
+/// User and system time of this process.
+fn cpu_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().context("stat")?.split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok(ticks / 100.0)
+}
+
+const MESSAGES: u32 = 1000;

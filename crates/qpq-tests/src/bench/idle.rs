@@ -1,0 +1,54 @@
+//! What an idle connected client costs the server in memory.
+
+use anyhow::Result;
+use qpq_proto::ids::Seq;
+use qpq_proto::stream::LogId;
+
+use super::probe::resident_kib;
+use super::session::{NullSink, block_on, register};
+use super::{Figure, Target};
+use crate::world::Server;
+
+/// 2,000 connected devices, each with an open stream.
+pub fn run() -> Result<Vec<Figure>> {
+    let data = tempfile::tempdir()?;
+    let server = Server::start_with(data.path(), "127.0.0.1:0", super::post::GENEROUS)?;
+    let address = server.address.parse()?;
+    let per_client = block_on(async {
+        let mut sessions = Vec::new();
+        for number in 0..WARM_UP {
+            sessions.push(connected(&address, &format!("warm-{number}")).await?);
+        }
+        let before = resident_kib(server.pid())?;
+        for number in 0..CLIENTS {
+            sessions.push(connected(&address, &format!("idle-{number}")).await?);
+        }
+        let after = resident_kib(server.pid())?;
+        Ok((after - before) / f64::from(CLIENTS))
+    })?;
+    Ok(vec![Figure {
+        name: "idle: memory per client".into(),
+        measured: format!("{per_client:.1} KiB of {CLIENTS} clients"),
+        limit: "64 KiB".into(),
+        ratio: per_client / 64.0,
+        target: Target::AtMost(1.0),
+    }])
+}
+
+async fn connected(
+    address: &qpq_io::rpc::connect::ServerAddress,
+    name: &str,
+) -> Result<(super::session::Session, qpq_proto::generated::stream_capnp::stream::Client)> {
+    let session = register(address, name).await?;
+    let mut request = session.delivery.open_request();
+    request.get().set_sink(capnp_rpc::new_client(NullSink));
+    let stream = request.send().pipeline.get_stream();
+    let mut request = stream.subscribe_request();
+    LogId::Inbox.write(request.get().init_log());
+    request.get().set_after(Seq(0).0);
+    request.send().promise.await?;
+    Ok((session, stream))
+}
+
+const WARM_UP: u32 = 100;
+const CLIENTS: u32 = 2000;

@@ -1,0 +1,143 @@
+//! Bare sessions: the wire without the engine, so that the server is what is measured.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use opaque_ke::generic_array::{ArrayLength, GenericArray};
+use opaque_ke::{ClientRegistration, ClientRegistrationFinishParameters, RegistrationResponse, Ristretto255, TripleDh};
+use qpq_core::account::generate;
+use qpq_core::store::rows::AccountRow;
+use qpq_io::rpc::connect::{ClientConnection, Connector, ServerAddress};
+use qpq_io::rpc::frame::FrameLimit;
+use qpq_io::rpc::pin::ServerTrust;
+use qpq_io::rpc::vat::connect_vat;
+use qpq_proto::generated::{gateway_capnp, groups_capnp, stream_capnp};
+use qpq_trust::opaque::identifiers;
+use qpq_trust::proof;
+use rand_opaque::OsRng;
+
+/// OPAQUE as the server speaks it, without the stretching of the password that is the client's affair.
+struct Unstretched;
+
+impl opaque_ke::CipherSuite for Unstretched {
+    type OprfCs = Ristretto255;
+    type KeyExchange = TripleDh<Ristretto255, sha2_opaque::Sha512>;
+    type Ksf = Identity;
+}
+
+#[derive(Default)]
+struct Identity;
+
+impl opaque_ke::ksf::Ksf for Identity {
+    fn hash<L: ArrayLength<u8>>(
+        &self,
+        input: GenericArray<u8, L>,
+    ) -> Result<GenericArray<u8, L>, opaque_ke::errors::InternalError> {
+        Ok(input)
+    }
+}
+
+/// One authenticated connection. Must live inside a `LocalSet`.
+pub struct Session {
+    pub account: AccountRow,
+    pub groups: groups_capnp::groups::Client,
+    pub delivery: stream_capnp::delivery::Client,
+    _connection: ClientConnection,
+}
+
+/// Registers a new account.
+pub async fn register(server: &ServerAddress, name: &str) -> Result<Session> {
+    let account = generate(&name.parse()?, "bench")?;
+    let (connection, gateway) = gateway(server).await?;
+    let started = ClientRegistration::<Unstretched>::start(&mut OsRng, b"password").map_err(|e| anyhow!("{e:?}"))?;
+    let mut request = gateway.register_request();
+    request.get().set_name(name);
+    request.get().set_opaque(&started.message.serialize());
+    let response = request.send().promise.await?;
+    let gateway_capnp::register_reply::Ok(ok) = response.get()?.get_reply()?.which()? else {
+        bail!("registration refused")
+    };
+    let answer = RegistrationResponse::deserialize(ok.get_opaque()?).map_err(|e| anyhow!("{e:?}"))?;
+    let parameters = ClientRegistrationFinishParameters::new(identifiers(name), None);
+    let finished = started.state.finish(&mut OsRng, b"password", answer, parameters).map_err(|e| anyhow!("{e:?}"))?;
+    let mut request = ok.get_next()?.finish_request();
+    request.get().set_opaque(&finished.message.serialize());
+    request.get().set_manifest(&account.manifest);
+    request.get().set_device(&account.device.0);
+    request.get().set_proof(&proof::sign(&account.device_key, &connection.exporter()));
+    let response = request.send().promise.await?;
+    granted(account, connection, response.get()?.get_reply()?)
+}
+
+/// One more connection of a device.
+pub async fn resume(server: &ServerAddress, account: &AccountRow) -> Result<Session> {
+    let (connection, gateway) = gateway(server).await?;
+    let mut request = gateway.resume_request();
+    request.get().set_device(&account.device.0);
+    request.get().set_proof(&proof::sign(&account.device_key, &connection.exporter()));
+    let response = request.send().promise.await?;
+    granted(account.clone(), connection, response.get()?.get_reply()?)
+}
+
+fn granted(
+    account: AccountRow,
+    connection: ClientConnection,
+    reply: gateway_capnp::session_reply::Reader<'_>,
+) -> Result<Session> {
+    match reply.which()? {
+        gateway_capnp::session_reply::Session(session) => {
+            let session = session?;
+            let (groups, delivery) = (session.get_groups()?, session.get_delivery()?);
+            Ok(Session { account, groups, delivery, _connection: connection })
+        }
+        gateway_capnp::session_reply::Refused(refusal) => bail!("refused: {}", refusal?.get_detail()?.to_str()?),
+    }
+}
+
+async fn gateway(server: &ServerAddress) -> Result<(ClientConnection, gateway_capnp::gateway::Client)> {
+    let connection = Connector::new(ServerTrust::SystemRootsOrFirstUse)?.connect(server).await?;
+    let (sender, receiver) = connection.open_stream().await?;
+    let limit = FrameLimit::new(qpq_proto::limits::AUTHENTICATED_MESSAGE);
+    let (gateway, driver, _) = connect_vat::<gateway_capnp::gateway::Client, _, _>(receiver, sender, limit);
+    tokio::task::spawn_local(async move {
+        let _ = driver.await;
+    });
+    Ok((connection, gateway))
+}
+
+/// Runs something that needs a `LocalSet`.
+pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+/// A sink that takes everything and keeps nothing.
+pub struct NullSink;
+
+impl stream_capnp::event_sink::Server for NullSink {
+    async fn push(self: std::rc::Rc<Self>, _: stream_capnp::event_sink::PushParams) -> Result<(), capnp::Error> {
+        Ok(())
+    }
+
+    async fn caught_up(
+        self: std::rc::Rc<Self>,
+        _: stream_capnp::event_sink::CaughtUpParams,
+        _: stream_capnp::event_sink::CaughtUpResults,
+    ) -> Result<(), capnp::Error> {
+        Ok(())
+    }
+
+    async fn heartbeat(
+        self: std::rc::Rc<Self>,
+        _: stream_capnp::event_sink::HeartbeatParams,
+        _: stream_capnp::event_sink::HeartbeatResults,
+    ) -> Result<(), capnp::Error> {
+        Ok(())
+    }
+
+    async fn key_packages_low(
+        self: std::rc::Rc<Self>,
+        _: stream_capnp::event_sink::KeyPackagesLowParams,
+        _: stream_capnp::event_sink::KeyPackagesLowResults,
+    ) -> Result<(), capnp::Error> {
+        Ok(())
+    }
+}
