@@ -81,11 +81,7 @@ impl Shared {
 pub type Started = (Sender<Turn>, Arc<Shared>, JoinHandle<()>);
 
 /// Starts the owner's thread.
-pub fn start(
-    profile: Arc<Profile>,
-    database: Database,
-    account: AccountRow,
-) -> Result<Started, Error> {
+pub fn start(profile: Arc<Profile>, database: Database, account: AccountRow) -> Result<Started, Error> {
     let (turns_tx, turns) = channel();
     let shared = Arc::new(Shared::default());
     let mut actor = Actor {
@@ -96,7 +92,8 @@ pub fn start(
         shared: shared.clone(),
         link: None,
         turns: turns_tx.clone(),
-        caught_up: false,
+        subscriptions: 0,
+        caught_up: 0,
         wishes: HashMap::new(),
         messages: HashMap::new(),
         lookups: HashMap::new(),
@@ -114,7 +111,9 @@ struct Actor {
     shared: Arc<Shared>,
     link: Option<(mpsc::UnboundedSender<Order>, JoinHandle<()>)>,
     turns: Sender<Turn>,
-    caught_up: bool,
+    /// Logs that were subscribed to over this connection, and how many of those have nothing more waiting.
+    subscriptions: u32,
+    caught_up: u32,
     wishes: HashMap<u64, Vec<SyncSender<Result<(), String>>>>,
     messages: HashMap<MessageId, Vec<SyncSender<Result<(), String>>>>,
     lookups: HashMap<UserName, Vec<SyncSender<LookedUp>>>,
@@ -180,12 +179,12 @@ impl Actor {
     fn news(&mut self, news: News) {
         match news {
             News::Connected { domain } => {
-                self.caught_up = false;
+                (self.subscriptions, self.caught_up) = (0, 0);
                 self.set_connection(Connection { online: true, trouble: None });
                 self.step(Input::Connected { domain });
             }
             News::Disconnected(error) => {
-                self.caught_up = false;
+                (self.subscriptions, self.caught_up) = (0, 0);
                 self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
                 self.lookups.drain().flat_map(|(_, waiting)| waiting).for_each(|answer| {
                     let _ = answer.send(None);
@@ -193,7 +192,8 @@ impl Actor {
                 self.step(Input::Disconnected);
             }
             News::Reply { request, result } => self.step(Input::Reply { request, result }),
-            News::CaughtUp => self.caught_up = true,
+            // Counted here, where the subscriptions are ordered: one that is still on its way is not caught up with.
+            News::CaughtUp(subscriptions) => self.caught_up = subscriptions,
             News::KeyPackagesLow(left) => self.step(Input::KeyPackagesLow(left)),
             News::Entries(entries, stored) => {
                 if self.handle(Input::Entries(entries)).is_ok() {
@@ -256,7 +256,7 @@ impl Actor {
             match effect {
                 Effect::Request { id, request } => self.order(Order::Request { id, request: Box::new(request) }),
                 Effect::Subscribe { log, after } => {
-                    self.caught_up = false;
+                    self.subscriptions += 1;
                     self.order(Order::Subscribe { log, after });
                 }
                 Effect::Acknowledge(positions) => self.order(Order::Acknowledge(positions)),
@@ -317,7 +317,7 @@ impl Actor {
     }
 
     fn tell_settled(&mut self) {
-        if self.settled.is_empty() || !self.caught_up {
+        if self.settled.is_empty() || self.subscriptions == 0 || self.caught_up != self.subscriptions {
             return;
         }
         let quiet =

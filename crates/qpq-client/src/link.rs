@@ -39,8 +39,8 @@ pub enum News {
         request: u64,
         result: Result<Reply, Refusal>,
     },
-    /// All subscriptions so far have nothing more waiting.
-    CaughtUp,
+    /// The first so many subscriptions of this connection have nothing more waiting.
+    CaughtUp(u32),
     KeyPackagesLow(u32),
 }
 
@@ -108,7 +108,6 @@ async fn connected(
         stream,
         news: news.clone(),
         permits: Arc::new(Semaphore::new(CALLS_IN_FLIGHT)),
-        subscriptions: 0,
         received: HashMap::new(),
         behind: HashMap::new(),
     };
@@ -129,7 +128,6 @@ struct Live {
     stream: stream::Client,
     news: Rc<dyn Fn(News)>,
     permits: Arc<Semaphore>,
-    subscriptions: u32,
     /// How far each log has come over this stream.
     received: HashMap<LogId, Seq>,
     /// Heads that were announced and have not come yet.
@@ -149,7 +147,6 @@ impl Live {
                     None | Some(Order::Close) => return Ok(()),
                     Some(Order::Request { id, request }) => self.request(id, *request).await,
                     Some(Order::Subscribe { log, after }) => {
-                        self.subscriptions += 1;
                         self.received.insert(log, after);
                         let answer = wire::subscribe(&self.stream, log, after);
                         let failed = failed_tx.clone();
@@ -200,8 +197,7 @@ impl Live {
                 }
                 (self.news)(News::Entries(entries, stored));
             }
-            Incoming::CaughtUp(subscriptions) if subscriptions == self.subscriptions => (self.news)(News::CaughtUp),
-            Incoming::CaughtUp(_) => {}
+            Incoming::CaughtUp(subscriptions) => (self.news)(News::CaughtUp(subscriptions)),
             Incoming::Heartbeat(heads) => return self.heartbeat(&heads),
             Incoming::KeyPackagesLow(left) => (self.news)(News::KeyPackagesLow(left)),
         }
