@@ -91,7 +91,7 @@ impl Client {
         Profile::exists(home)
     }
 
-    /// Makes identity and device, registers the name, and opens the new profile, connecting.
+    /// Makes identity and device, registers the name, opens the new profile, connects, and publishes key packages.
     ///
     /// # Errors
     /// Name taken, registration closed or invite wrong, offline, profile exists. Nothing is left behind then, except
@@ -106,6 +106,9 @@ impl Client {
         let database = signup::register(&profile, name, password, invite)?;
         let client = Self::start(profile, database)?;
         client.connect();
+        // Nobody can write to an account that has no key packages on the server. If the connection breaks just now they
+        // follow with the next one.
+        let _ = client.wait_settled(FIRST_CONNECTION);
         Ok(client)
     }
 
@@ -498,4 +501,6 @@ fn unexpected(answer: &Answer) -> Error {
     Error::Internal(format!("an answer of another kind: {answer:?}"))
 }
 
+/// How long a new account may take to publish its key packages.
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 const SLICE: Duration = Duration::from_millis(100);

@@ -15,7 +15,14 @@ use crate::command::Command;
 ///
 /// Exit codes: 0 done, 1 refused or failed, 2 usage, 3 offline or timed out (nothing is lost), 4 trust decision needed.
 #[derive(Parser)]
-#[command(name = "qpq", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "qpq",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

@@ -1,7 +1,7 @@
 //! What every command gets: options, output, the opened profile, and the REPL's state when there is one.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcetera::BaseStrategy as _;
 use qpq_client::{Client, Conversation, ConversationId, Error, Options};
@@ -12,6 +12,7 @@ use crate::output::Output;
 use crate::password;
 use crate::repl::session::Session;
 use crate::signals::Signals;
+use crate::view::sanitize;
 use crate::wait::Wait;
 
 /// The surroundings of a command.
@@ -22,16 +23,28 @@ pub struct Ctx {
     /// Only in the REPL.
     pub session: Option<Session>,
     client: Option<Client>,
+    /// When the present command has waited long enough.
+    deadline: Option<Instant>,
 }
 
 impl Ctx {
     pub fn new(global: Global) -> Self {
         let output = Output::new(global.json, global.quiet, global.verbose);
-        Self { global, output, signals: Signals::default(), session: None, client: None }
+        Self { global, output, signals: Signals::default(), session: None, client: None, deadline: None }
     }
 
-    /// How long a command may wait.
+    /// A new command begins, with all its time.
+    pub fn begin(&mut self) {
+        self.deadline = Some(Instant::now() + self.whole_timeout());
+    }
+
+    /// How long the present command may still wait: all its waits together take no longer than `--timeout`.
     pub fn timeout(&self) -> Duration {
+        self.deadline.map_or(self.whole_timeout(), |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// How long a command may wait in all.
+    pub fn whole_timeout(&self) -> Duration {
         self.global.timeout.unwrap_or(TIMEOUT)
     }
 
@@ -63,6 +76,7 @@ impl Ctx {
             return Err(Error::NoProfile(options.home.display().to_string()).into());
         }
         let password = password::existing(&self.global)?;
+        self.output.detail(&format!("opening the profile in {}", options.home.display()));
         let client = Client::open(&options, &password)?;
         Ok(self.adopt(client))
     }
@@ -78,13 +92,15 @@ impl Ctx {
         client
     }
 
-    /// The profile, after giving it the time to get online. Being offline is not an error here: much works without.
+    /// The profile, after giving it the time to get online and to catch up. Being offline is not an error here: much
+    /// works without.
     pub fn connected(&mut self) -> Result<Client, Failure> {
         let client = self.client()?;
         if self.session.is_some() {
             // The REPL connected when it began, and reconnects by itself.
             return Ok(client);
         }
+        self.begin();
         self.connect_within(self.timeout())
     }
 
@@ -93,7 +109,15 @@ impl Ctx {
         let client = self.client()?;
         client.connect();
         let wait = Wait { what: "connecting", timeout, output: &self.output, signals: &self.signals };
-        match wait.until(|| client.status().map(|status| status.online)) {
+        let online = wait.until(|| client.status().map(|status| status.online));
+        let settled = online.and_then(|()| {
+            // What waits for somebody else must not use up the time for what was asked now.
+            let wait = Wait { what: "catching up", timeout: self.timeout().min(timeout) / 2, ..wait };
+            wait.run(|slice| client.wait_settled(slice))
+        });
+        let status = client.status()?;
+        self.output.detail(&format!("online: {}; {}", status.online, sanitize::line(&status.detail)));
+        match settled {
             Ok(()) | Err(Error::Offline(_) | Error::TimedOut(_)) => Ok(client),
             Err(error) => Err(error.into()),
         }

@@ -21,6 +21,7 @@ use std::thread;
 
 use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
+use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
     let body = thread::Builder::new().name("qpq".into()).stack_size(STACK).spawn(body);
@@ -34,6 +35,10 @@ fn main() -> ExitCode {
 fn body() -> ExitCode {
     match args::Cli::try_parse() {
         Ok(cli) => command::execute(cli),
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+            exit::complain("say what to do: `qpq demo` shows around, `qpq --help` lists the commands");
+            ExitCode::from(exit::USAGE)
+        }
         Err(error) => {
             // Help goes to standard output with code 0, complaints to standard error with code 2. A closed pipe is
             // nothing to complain about.

@@ -98,7 +98,8 @@ impl User {
         if let Some(domain) = &self.domain
             && *domain != me.domain.to_ascii_lowercase()
         {
-            let text = format!("@{}@{domain}: users of other servers cannot be reached yet, only @…@{}", self.name, me.domain);
+            let text =
+                format!("@{}@{domain}: users of other servers cannot be reached yet, only @…@{}", self.name, me.domain);
             return Err(Error::BadInput(text).into());
         }
         Ok(if self.name.as_str() == "me" { me.name } else { self.name.clone() })

@@ -52,16 +52,23 @@ impl Ctx<'_> {
 
     fn direct(&mut self, identity: IdentityId) -> Result<Answer, Error> {
         let id = ConversationId::Direct(identity);
-        if ConversationRow::load(self.store, &id)?.is_none() {
-            if identity != self.account.identity && ContactRow::load(self.store, &identity)?.is_none() {
-                return Err(Error::BadInput("this identity is not known here; look up its name first".into()));
-            }
-            self.conversation(id)?.save(self.store)?;
-            let members = if identity == self.account.identity { vec![] } else { vec![identity] };
+        if identity != self.account.identity && ContactRow::load(self.store, &identity)?.is_none() {
+            return Err(Error::BadInput("this identity is not known here; look up its name first".into()));
+        }
+        self.conversation(id)?.save(self.store)?;
+        self.ensure_started(id)?;
+        Ok(Answer::Conversation { id, wish: None })
+    }
+
+    /// A direct conversation that could not be made before is tried again whenever somebody wants it.
+    fn ensure_started(&mut self, id: ConversationId) -> Result<(), Error> {
+        let ConversationId::Direct(with) = id else { return Ok(()) };
+        if self.group_of(id)?.is_none() && !self.is_starting(id)? {
+            let members = if with == self.account.identity { vec![] } else { vec![with] };
             let suite = Suite::Hybrid.number();
             self.wish(id, WishKind::Start { suite, name: String::new(), members }, Duration::ZERO)?;
         }
-        Ok(Answer::Conversation { id, wish: None })
+        Ok(())
     }
 
     fn create_group(&mut self, name: String, members: Vec<IdentityId>, suite: u16) -> Result<Answer, Error> {
@@ -97,6 +104,7 @@ impl Ctx<'_> {
                 limits::TEXT
             )));
         }
+        self.ensure_started(id)?;
         conversation.last_number += 1;
         conversation.last_activity = self.now;
         conversation.save(self.store)?;

@@ -202,10 +202,6 @@ impl Ctx<'_> {
             let wish: WishRow = decode(&bytes)?;
             self.settle(&wish, Err(reason.to_owned()))?;
         }
-        // A direct conversation may be tried again: forget that it was begun.
-        if matches!(id, ConversationId::Direct(_)) && self.conversation(id)?.last_number == 0 {
-            ConversationRow::delete(self.store, &id)?;
-        }
         Ok(())
     }
 

@@ -165,7 +165,10 @@ impl Ctx<'_> {
     pub(super) fn resume_log(&mut self, mut row: GroupRow) -> Result<(), Error> {
         if let Some((by, _)) = row.joined_by.take() {
             row.save(self.store)?;
-            self.event(Some(row.conversation), EventRowKind::Joined { by })?;
+            // That two people talk to each other is no news beside what they say.
+            if row.kind == GroupKind::Group {
+                self.event(Some(row.conversation), EventRowKind::Joined { by })?;
+            }
             self.subscribe(&row);
         }
         self.work_off_backlog(row)

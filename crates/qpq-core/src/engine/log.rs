@@ -6,6 +6,7 @@ use std::time::Duration;
 use openmls::group::MlsGroup;
 use openmls::prelude::{MlsMessageIn, ProcessedMessage, ProcessedMessageContent, ProtocolMessage, Sender};
 use qpq_proto::content::Content;
+use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{ContentHash, GroupId, IdentityId};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_trust::TrustError;
@@ -225,7 +226,7 @@ impl Ctx<'_> {
         let by = review.committer.id.identity;
         let identities = |leaves: &[Leaf]| leaves.iter().map(|leaf| leaf.id.identity).collect::<BTreeSet<IdentityId>>();
         let (added, removed) = (identities(&review.added), identities(&review.removed));
-        for who in added.difference(&removed) {
+        for who in added.difference(&removed).filter(|_| row.kind == GroupKind::Group) {
             self.event(Some(row.conversation), EventRowKind::MemberAdded { who: *who, by })?;
         }
         let announced = |who: &IdentityId| {

@@ -5,6 +5,7 @@ use qpq_proto::code::{Code, Refusal};
 use qpq_proto::ids::{DeviceId, IdentityId};
 use qpq_trust::TrustError;
 use qpq_trust::key_package;
+use qpq_trust::suite::Suite;
 
 use crate::store::key_package::{Published, StoredKeyPackage};
 
@@ -14,12 +15,12 @@ use super::{Caller, Service, refuse};
 pub const LOW_STOCK: u32 = 20;
 
 impl Service {
-    /// Adds to the stock of the caller's device; answers what it is then.
+    /// Adds to the stock of the caller's device; answers what it is then, in the default suite.
     pub async fn publish(
         &self,
         caller: &Caller,
         one_time: Vec<Vec<u8>>,
-        last_resort: Option<Vec<u8>>,
+        last_resort: Vec<Vec<u8>>,
     ) -> Result<u32, Refusal> {
         self.limits.posts.check(&caller.identity, &self.metrics)?;
         let manifest = self.newest_manifest(caller.identity).await?.ok_or_else(device_unknown)?;
@@ -30,36 +31,43 @@ impl Service {
             .run(move || {
                 let crypto = RustCrypto::default();
                 let one_time = one_time.into_iter().map(|package| (package, false));
-                let all = one_time.chain(last_resort.map(|package| (package, true)));
+                let all = one_time.chain(last_resort.into_iter().map(|package| (package, true)));
                 all.map(|(package, last_resort)| {
                     let valid = key_package::validate(&crypto, &package, identity, &record, now)?;
                     if valid.last_resort != last_resort {
                         return Err(TrustError::Forbidden("a key package is not of the kind that it is offered as"));
                     }
-                    Ok(StoredKeyPackage { reference: valid.reference, package, last_resort, expires: valid.expires })
+                    Ok(StoredKeyPackage {
+                        reference: valid.reference,
+                        package,
+                        suite: valid.suite.number(),
+                        last_resort,
+                        expires: valid.expires,
+                    })
                 })
                 .collect::<Result<Vec<_>, TrustError>>()
             })
             .await?
             .map_err(refuse::untrusted)?;
         match self.store.publish(caller.device, packages, now).await? {
-            Published::Stock(stock) => Ok(stock),
+            Published::Done => Ok(self.store.stock(caller.device, Suite::Hybrid.number(), now).await?),
             Published::QuotaExceeded => Err(refuse::quota("key_packages_per_device")),
         }
     }
 
-    /// One key package for each device of an identity, to add all of them to a group.
-    pub async fn claim(&self, caller: &Caller, identity: IdentityId) -> Result<Vec<Vec<u8>>, Refusal> {
+    /// One key package of a suite for each device of an identity, to add all of them to a group.
+    pub async fn claim(&self, caller: &Caller, identity: IdentityId, suite: u16) -> Result<Vec<Vec<u8>>, Refusal> {
         self.limits.claims.check(&caller.identity, &self.metrics)?;
         self.limits.claims_of.check(&identity, &self.metrics)?;
-        let claimed = self.store.claim(identity, self.clock.now()).await?;
+        let claimed = self.store.claim(identity, suite, self.clock.now()).await?;
         if claimed.is_empty() {
             return Err(Refusal::new(Code::NotFound, "there is no such account, or none of its devices can be added now"));
         }
         for taken in &claimed {
             let kind = if taken.last_resort { "last_resort" } else { "one_time" };
             self.metrics.claims.with_label_values(&[kind]).inc();
-            if taken.left < LOW_STOCK {
+            // The other suites are seldom asked for, and have their last resort.
+            if suite == Suite::Hybrid.number() && taken.left < LOW_STOCK {
                 self.hub.stock_is_low(taken.device, taken.left);
             }
         }
@@ -68,7 +76,7 @@ impl Service {
 
     /// What to ask a device for when its stream opens; none if it has enough.
     pub(super) async fn low_stock(&self, device: DeviceId) -> Result<Option<u32>, Refusal> {
-        let stock = self.store.stock(device, self.clock.now()).await?;
+        let stock = self.store.stock(device, Suite::Hybrid.number(), self.clock.now()).await?;
         Ok((stock < LOW_STOCK).then_some(stock))
     }
 }

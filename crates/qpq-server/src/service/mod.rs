@@ -22,6 +22,10 @@ pub mod stream;
 
 mod upkeep;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -84,7 +84,7 @@ fn malformed() -> Refusal {
 }
 
 /// The operating system's random numbers, for the version of the traits that opaque-ke wants.
-struct SystemRandom;
+pub struct SystemRandom;
 
 impl RngCore for SystemRandom {
     fn next_u32(&mut self) -> u32 {

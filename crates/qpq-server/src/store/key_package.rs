@@ -9,6 +9,8 @@ pub struct StoredKeyPackage {
     /// Its hash (RFC 9420, section 5.2), under which it is known for ever after.
     pub reference: Vec<u8>,
     pub package: Vec<u8>,
+    /// The number of its MLS cipher suite.
+    pub suite: u16,
     pub last_resort: bool,
     /// Not handed out from then on.
     pub expires: Timestamp,
@@ -17,8 +19,7 @@ pub struct StoredKeyPackage {
 /// What came of publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// One-time packages that can be claimed now.
-    Stock(u32),
+    Done,
     /// More than a device may have; nothing was stored.
     QuotaExceeded,
 }
@@ -29,6 +30,6 @@ pub struct Claimed {
     pub device: DeviceId,
     pub package: Vec<u8>,
     pub last_resort: bool,
-    /// One-time packages that this device has left.
+    /// One-time packages of this suite that the device has left.
     pub left: u32,
 }

@@ -59,12 +59,12 @@ pub trait Store: Send + Sync + 'static {
     fn is_invite_good(&self, code: InviteHash, now: Timestamp) -> Reply<bool>;
 
     /// Adds key packages of a device. Repeating a package changes nothing, even after it was claimed; a last-resort
-    /// package replaces the one before.
+    /// package replaces the one before of the same suite.
     fn publish(&self, device: DeviceId, packages: Vec<StoredKeyPackage>, now: Timestamp) -> Reply<Published>;
-    /// Takes one key package for every device of the identity that has one: a one-time package at most once, ever.
-    fn claim(&self, identity: IdentityId, now: Timestamp) -> Reply<Vec<Claimed>>;
-    /// One-time packages of a device that can still be claimed.
-    fn stock(&self, device: DeviceId, now: Timestamp) -> Reply<u32>;
+    /// Takes one key package of the suite for every device of the identity that has one: a one-time package at most once, ever.
+    fn claim(&self, identity: IdentityId, suite: u16, now: Timestamp) -> Reply<Vec<Claimed>>;
+    /// One-time packages of a device and suite that can still be claimed.
+    fn stock(&self, device: DeviceId, suite: u16, now: Timestamp) -> Reply<u32>;
 
     /// Creates a group, with its first commit if there is one.
     fn create_group(&self, group: NewGroupRecord, now: Timestamp) -> Reply<CreateResult>;

@@ -81,9 +81,7 @@ async fn posts_per_second(server: &Server, senders: u32) -> Result<f64> {
 }
 
 async fn post(session: &Session, group: GroupId) -> Result<()> {
-    // The server takes payloads as they are: only members can tell that this one is none.
-    let mut payload = vec![0; 1024];
-    getrandom::fill(&mut payload)?;
+    let payload = private_message(group)?;
     let mut request = session.groups.post_request();
     request.get().set_group(&group.0);
     Post { epoch: Epoch(0), payload, expires_at: None }.write(request.get().init_post());
@@ -93,6 +91,29 @@ async fn post(session: &Session, group: GroupId) -> Result<()> {
         post_reply::StaleEpoch(_) => bail!("stale"),
         post_reply::Refused(refusal) => bail!("refused: {}", refusal?.get_detail()?.to_str()?),
     }
+}
+
+/// A PrivateMessage (RFC 9420, section 6.3) of epoch 0 with 1 KiB of noise: only members could tell that it is none.
+fn private_message(group: GroupId) -> Result<Vec<u8>> {
+    let mut noise = [0; 32 + 1024];
+    getrandom::fill(&mut noise)?;
+    let (sender_data, ciphertext) = noise.split_at(32);
+    let version_and_wire_format = [0, 1, 0, 2];
+    let epoch = [0; 8];
+    let application_without_aad = [1, 0];
+    let length_1024 = [0x44, 0x00];
+    Ok([
+        &version_and_wire_format[..],
+        &[16],
+        &group.0,
+        &epoch,
+        &application_without_aad,
+        &[32],
+        sender_data,
+        &length_1024,
+        ciphertext,
+    ]
+    .concat())
 }
 
 /// A group of one to post to.

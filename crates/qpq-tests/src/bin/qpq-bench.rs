@@ -10,7 +10,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let check = arguments.iter().any(|argument| argument == "--check");
     let wanted: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    if let Some(unknown) = wanted.iter().find(|name| !SCENARIOS.iter().any(|(known, _)| known == name)) {
+    if let Some(unknown) = wanted.iter().find(|name| !SCENARIOS.iter().any(|(known, _)| *known == name.as_str())) {
         bail!(
             "no scenario is called {unknown}; there are {:?}",
             SCENARIOS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     }
     let mut missed = 0;
     for (name, run) in SCENARIOS {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted.as_str() == *name) {
             continue;
         }
         for figure in run()? {

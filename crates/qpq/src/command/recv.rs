@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use qpq_client::{Client, Error, Event, EventKind, EventStream};
+use qpq_client::{Client, ConversationId, Error, Event, EventKind, EventStream};
 
 use crate::context::Ctx;
 use crate::exit::Failure;
@@ -124,7 +124,10 @@ impl Printer {
         match &event.kind {
             EventKind::Message(message) if content::is_shown(&message.content) => {
                 let day = message::new_day(&mut self.day, message, &layout).break_value();
-                let row = message::row(message, label.as_deref(), &layout);
+                // In a direct conversation the sender says it all.
+                let is_direct =
+                    matches!(message.conversation, ConversationId::Direct(who) if who == message.sender.identity);
+                let row = message::row(message, label.as_deref().filter(|_| !is_direct), &layout);
                 day.into_iter().filter(|_| self.output.is_terminal).chain([row]).collect()
             }
             EventKind::Message(_) | EventKind::Sent { .. } | EventKind::NotSent { .. } => Vec::new(),
@@ -138,9 +141,7 @@ impl Printer {
             | EventKind::KeyChanged { .. }
             | EventKind::UntrustedDevice { .. }
             | EventKind::Gap { .. }
-            | EventKind::Refused { .. } => {
-                event::line(event, label.as_deref(), layout.theme).into_iter().collect()
-            }
+            | EventKind::Refused { .. } => event::line(event, label.as_deref(), layout.theme).into_iter().collect(),
         }
     }
 }

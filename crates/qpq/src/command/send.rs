@@ -8,8 +8,8 @@ use qpq_client::{Error, limits};
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::target::Target;
-use crate::view::json::{self, SendLine};
 use crate::view::conversation;
+use crate::view::json::{self, SendLine};
 
 /// Send a message, and wait until the server has it on disk.
 ///

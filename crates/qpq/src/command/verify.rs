@@ -89,7 +89,9 @@ fn show(ctx: &Ctx, subject: &Subject, number: &str) -> Result<(), Failure> {
     let indented: Vec<String> = safety_number::lines(number).iter().map(|line| format!("    {line}")).collect();
     let advice = match subject.trust {
         Trust::Verified => "you have compared this number",
-        Trust::Unverified => "compare it over another channel, then confirm with --confirm (REPL: /trust @user verified)",
+        Trust::Unverified => {
+            "compare it over another channel, then confirm with --confirm (REPL: /trust @user verified)"
+        }
         Trust::Rejected => "you have rejected this identity",
     };
     let name = &subject.name;

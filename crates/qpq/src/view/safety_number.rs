@@ -17,10 +17,7 @@ mod tests {
     #[test]
     fn four_groups_a_line() {
         let number: String = (10_000..10_012).map(|group| format!("{group} ")).collect();
-        assert_eq!(
-            lines(&number),
-            ["10000 10001 10002 10003", "10004 10005 10006 10007", "10008 10009 10010 10011"]
-        );
+        assert_eq!(lines(&number), ["10000 10001 10002 10003", "10004 10005 10006 10007", "10008 10009 10010 10011"]);
         assert_eq!(lines("123"), ["123"]);
     }
 }

@@ -158,7 +158,8 @@ mod tests {
             assert!(harmless(&output), "{c:?}");
         }
         // A cheap generator is enough: what matters is that nasty characters stand beside each other.
-        let nasty = ['\u{1b}', '\u{200d}', '\u{fe0f}', '❤', '\r', '\n', '\u{202e}', '\u{85}', 'a', '\u{301}', '\t', '漢'];
+        let nasty =
+            ['\u{1b}', '\u{200d}', '\u{fe0f}', '❤', '\r', '\n', '\u{202e}', '\u{85}', 'a', '\u{301}', '\t', '漢'];
         let mut seed = 7_u64;
         for _ in 0..20_000 {
             let mut input = String::new();

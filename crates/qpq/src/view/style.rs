@@ -13,6 +13,7 @@ pub struct Theme {
 
 impl Theme {
     /// No colours at all.
+    #[cfg(test)]
     pub const PLAIN: Self = Self { colour: false };
 
     /// For a stream: `NO_COLOR` wins, then `CLICOLOR_FORCE`, then whether it is a terminal that can do it.

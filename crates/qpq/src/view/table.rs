@@ -72,10 +72,7 @@ mod tests {
         let mut table = Table::new(&[">#", "name", "last"]);
         table.row(["1".into(), "漢字".into(), "a rather long message".into()]);
         table.row(["12".into(), "bob".into(), String::new()]);
-        assert_eq!(
-            table.render(Theme::PLAIN, 24),
-            " #  name  last\n 1  漢字  a rather long…\n12  bob"
-        );
+        assert_eq!(table.render(Theme::PLAIN, 24), " #  name  last\n 1  漢字  a rather long…\n12  bob");
     }
 
     #[test]

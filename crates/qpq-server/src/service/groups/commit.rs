@@ -1,14 +1,16 @@
 //! Commits: one wins its epoch, everybody else learns where the group stands.
 
-use openmls::group::StagedCommit;
+use std::collections::BTreeSet;
+
+use openmls::group::{PublicGroup, StagedCommit};
 use openmls_rust_crypto::RustCrypto;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::groups::{Commit, CommitOutcome, GroupKind};
-use qpq_proto::ids::{ContentHash, GroupId};
+use qpq_proto::ids::{ContentHash, DeviceId, GroupId};
 use qpq_trust::commit::{self, CommitReview};
 use qpq_trust::group;
 
-use super::cache::Held;
+use super::cache::{Held, Tracked};
 use super::public::State;
 use super::welcomes;
 use crate::service::{Caller, Service, refuse};
@@ -71,7 +73,7 @@ impl Service {
                 if let Some(tracked) = held.as_mut() {
                     tracked.replay_bytes += bytes;
                 }
-                self.merge(held, id, staged).await?;
+                self.merge(held, id, staged).await;
                 tracing::debug!(group = %id.short(), %seq, "commit accepted");
                 Ok(CommitOutcome::Accepted(seq))
             }
@@ -81,9 +83,10 @@ impl Service {
         }
     }
 
-    /// Takes over in memory what the store has accepted, and writes a snapshot when it is time for one.
-    pub(super) async fn merge(&self, mut held: Held, id: GroupId, staged: StagedCommit) -> Result<(), Refusal> {
-        let held = self
+    /// Takes over in memory what the store has accepted, and writes a snapshot when it is time for one. The commit stands
+    /// whatever becomes of this: a group that is behind is brought forward when it is needed.
+    pub(super) async fn merge(&self, mut held: Held, id: GroupId, staged: StagedCommit) {
+        let merged = self
             .pool
             .run(move || {
                 let merged = held.as_mut().map(|tracked| tracked.group.merge_commit(&State::default(), staged));
@@ -93,15 +96,15 @@ impl Service {
                 }
                 held
             })
-            .await?;
+            .await;
+        let Ok(held) = merged else { return };
         self.groups.weigh(id, &held);
-        if held.as_ref().is_some_and(super::cache::Tracked::is_snapshot_due) {
-            // The commit is accepted whatever becomes of the snapshot; the next commit tries again.
+        if held.as_ref().is_some_and(Tracked::is_snapshot_due) {
+            // If it cannot be written now, the next commit tries again.
             if let Err(refusal) = self.write_snapshot(held, id).await {
                 tracing::warn!(group = %id.short(), %refusal, "no snapshot was written");
             }
         }
-        Ok(())
     }
 
     pub(super) fn check_commit_size(&self, new: &Commit) -> Result<(), Refusal> {
@@ -116,9 +119,9 @@ impl Service {
 type Reviewed = (StagedCommit, CommitReview);
 
 fn review(
-    public: &openmls::group::PublicGroup,
+    public: &PublicGroup,
     new: &Commit,
-    leaving: &std::collections::BTreeSet<qpq_proto::ids::DeviceId>,
+    leaving: &BTreeSet<DeviceId>,
 ) -> Result<Reviewed, Refusal> {
     let (staged, review) =
         commit::process(&RustCrypto::default(), public, &new.commit, leaving).map_err(refuse::untrusted)?;

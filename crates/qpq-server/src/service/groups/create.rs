@@ -55,7 +55,7 @@ impl Service {
                     *held = Some(tracked);
                     if let (Some((staged, bytes)), Some(tracked)) = (staged, held.as_mut()) {
                         tracked.replay_bytes += bytes;
-                        self.merge(held, id, staged).await?;
+                        self.merge(held, id, staged).await;
                     }
                 }
                 tracing::debug!(group = %id.short(), "group created");

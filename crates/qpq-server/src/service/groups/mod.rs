@@ -11,8 +11,4 @@ mod snapshots;
 mod tree;
 mod welcomes;
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
-
 pub use cache::Groups;

@@ -63,12 +63,12 @@ impl Store for SqlCipherStore {
         self.writer.submit(move |tx| keys::publish(tx, device, &packages, quota, now))
     }
 
-    fn claim(&self, identity: IdentityId, now: Timestamp) -> Reply<Vec<Claimed>> {
-        self.writer.submit(move |tx| keys::claim(tx, identity, now))
+    fn claim(&self, identity: IdentityId, suite: u16, now: Timestamp) -> Reply<Vec<Claimed>> {
+        self.writer.submit(move |tx| keys::claim(tx, identity, suite, now))
     }
 
-    fn stock(&self, device: DeviceId, now: Timestamp) -> Reply<u32> {
-        self.readers.submit(move |connection| keys::stock(connection, device, now))
+    fn stock(&self, device: DeviceId, suite: u16, now: Timestamp) -> Reply<u32> {
+        self.readers.submit(move |connection| keys::stock(connection, device, suite, now))
     }
 
     fn create_group(&self, group: NewGroupRecord, now: Timestamp) -> Reply<CreateResult> {

@@ -29,8 +29,12 @@ impl Info {
 }
 
 fn describe(info: &GroupInfo) -> Vec<(&'static str, String)> {
-    let admins: Vec<_> =
-        info.members.iter().filter(|member| member.is_admin).map(|member| people::in_sentence(&member.contact)).collect();
+    let admins: Vec<_> = info
+        .members
+        .iter()
+        .filter(|member| member.is_admin)
+        .map(|member| people::in_sentence(&member.contact))
+        .collect();
     let state = conversation::state(info.conversation.state);
     let mut fields = vec![
         ("name", conversation::label(&info.conversation)),

@@ -58,7 +58,9 @@ fn subject<'a>(ctx: &mut Ctx, words: &'a [String]) -> Result<(ConversationId, &'
         return Ok((group.resolve(&ctx.client()?)?, rest));
     }
     if ctx.session.is_none() {
-        return Err(Failure::Usage("name the group first, such as '#team' or '#3fa9…' (the beginning of its id)".into()));
+        return Err(Failure::Usage(
+            "name the group first, such as '#team' or '#3fa9…' (the beginning of its id)".into(),
+        ));
     }
     match ctx.current()? {
         id @ ConversationId::Group(_) => Ok((id, words)),

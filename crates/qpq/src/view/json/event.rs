@@ -34,20 +34,67 @@ struct EventLine<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum What<'a> {
     /// Only for a message without a conversation, which the client does not make.
-    Message { id: String },
-    Sent { id: String },
-    NotSent { id: String, reason: &'a str },
-    Joined { by: Option<&'a str>, by_id: String },
-    MemberAdded { who: Option<&'a str>, who_id: String, by: Option<&'a str>, by_id: String },
-    MemberRemoved { who: Option<&'a str>, who_id: String, by: Option<&'a str>, by_id: String },
-    Removed { by: Option<&'a str>, by_id: String },
+    Message {
+        id: String,
+    },
+    Sent {
+        id: String,
+    },
+    NotSent {
+        id: String,
+        reason: &'a str,
+    },
+    Joined {
+        by: Option<&'a str>,
+        by_id: String,
+    },
+    MemberAdded {
+        who: Option<&'a str>,
+        who_id: String,
+        by: Option<&'a str>,
+        by_id: String,
+    },
+    MemberRemoved {
+        who: Option<&'a str>,
+        who_id: String,
+        by: Option<&'a str>,
+        by_id: String,
+    },
+    Removed {
+        by: Option<&'a str>,
+        by_id: String,
+    },
     Left,
-    Renamed { name: &'a str, by: Option<&'a str>, by_id: String },
-    RoleChanged { who: Option<&'a str>, who_id: String, role: &'static str, by: Option<&'a str>, by_id: String },
-    KeyChanged { name: &'a str, old_id: String, new_id: String },
-    UntrustedDevice { who: Option<&'a str>, who_id: String, device: String },
-    Gap { count: u64, reason: &'a str },
-    Refused { what: &'a str, reason: &'a str },
+    Renamed {
+        name: &'a str,
+        by: Option<&'a str>,
+        by_id: String,
+    },
+    RoleChanged {
+        who: Option<&'a str>,
+        who_id: String,
+        role: &'static str,
+        by: Option<&'a str>,
+        by_id: String,
+    },
+    KeyChanged {
+        name: &'a str,
+        old_id: String,
+        new_id: String,
+    },
+    UntrustedDevice {
+        who: Option<&'a str>,
+        who_id: String,
+        device: String,
+    },
+    Gap {
+        count: u64,
+        reason: &'a str,
+    },
+    Refused {
+        what: &'a str,
+        reason: &'a str,
+    },
 }
 
 fn what(kind: &EventKind) -> What<'_> {
@@ -123,10 +170,7 @@ mod tests {
                 EventKind::Sent { message: MessageId([1; 16]) },
                 r#"{"type":"sent","id":"01010101010101010101010101010101","#.into(),
             ),
-            (
-                EventKind::Gap { count: 3, reason: "r".into() },
-                r#"{"type":"gap","count":3,"reason":"r","#.into(),
-            ),
+            (EventKind::Gap { count: 3, reason: "r".into() }, r#"{"type":"gap","count":3,"reason":"r","#.into()),
         ];
         for (kind, expected) in cases {
             let conversation = Some(group("team", [0xab; 16]));

@@ -10,8 +10,7 @@ mod objects;
 pub use event::event;
 pub use message::message;
 pub use objects::{
-    ContactLine, ConversationLine, GroupLine, MemberLine, ProfileLine, SendLine, StatusLine, SyncLine, VerifyLine,
-    conversation, group_info, member,
+    ContactLine, ProfileLine, SendLine, StatusLine, SyncLine, VerifyLine, conversation, group_info, member,
 };
 
 use qpq_client::{Conversation, ConversationId, GroupKind, Trust};

@@ -39,10 +39,11 @@ CREATE TABLE key_packages (
     device      BLOB NOT NULL REFERENCES devices ON DELETE CASCADE,
     reference   BLOB NOT NULL UNIQUE,
     package     BLOB,
+    suite       INTEGER NOT NULL,
     last_resort INTEGER NOT NULL,
     expires     INTEGER NOT NULL
 );
-CREATE INDEX key_packages_by_device ON key_packages (device, last_resort, id) WHERE package IS NOT NULL;
+CREATE INDEX key_packages_by_device ON key_packages (device, suite, last_resort, id) WHERE package IS NOT NULL;
 CREATE INDEX key_packages_by_expiry ON key_packages (expires);
 
 CREATE TABLE groups (

@@ -1,0 +1,153 @@
+//! What all capabilities of one connection share.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qpq_io::rpc::frame::FrameLimit;
+use qpq_proto::code::{Code, Refusal};
+use qpq_proto::limits;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::service::{Caller, Service, SessionEnd};
+
+/// One connection; everything of it stays on one thread.
+pub struct Connection {
+    service: Arc<Service>,
+    address: IpAddr,
+    exporter: [u8; 32],
+    limit: FrameLimit,
+    session: RefCell<Option<Rc<SessionEnd>>>,
+    authenticated: Notify,
+    end: Cell<Option<&'static str>>,
+    ending: Notify,
+    pump: RefCell<Option<AbortOnDrop>>,
+    calls: Cell<usize>,
+}
+
+impl Connection {
+    pub fn new(service: Arc<Service>, address: IpAddr, exporter: [u8; 32]) -> Self {
+        Self {
+            service,
+            address,
+            exporter,
+            limit: FrameLimit::new(limits::UNAUTHENTICATED_MESSAGE),
+            session: RefCell::default(),
+            authenticated: Notify::new(),
+            end: Cell::default(),
+            ending: Notify::new(),
+            pump: RefCell::default(),
+            calls: Cell::default(),
+        }
+    }
+
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    pub fn exporter(&self) -> &[u8; 32] {
+        &self.exporter
+    }
+
+    pub fn limit(&self) -> FrameLimit {
+        self.limit.clone()
+    }
+
+    /// Makes this the session of `caller`, who has just been authenticated. A connection is one session at most.
+    pub async fn authenticate(&self, caller: &Caller) -> Result<(), Refusal> {
+        let session = self.service.begin_session(caller).await?;
+        if self.session.borrow().is_some() {
+            return Err(Refusal::new(Code::BadRequest, "this connection is a session already"));
+        }
+        *self.session.borrow_mut() = Some(Rc::new(session));
+        self.limit.raise(limits::AUTHENTICATED_MESSAGE);
+        self.authenticated.notify_one();
+        Ok(())
+    }
+
+    /// Returns why the connection must end, when it must.
+    pub async fn ended(&self) -> &'static str {
+        tokio::select! {
+            reason = self.session_ended() => reason,
+            reason = self.told_to_end() => reason,
+        }
+    }
+
+    /// Ends the connection, from within one of its own tasks.
+    pub fn end(&self, reason: &'static str) {
+        self.end.set(Some(reason));
+        self.ending.notify_one();
+    }
+
+    /// Replaces the task that feeds the device's stream; the one before stops at once.
+    pub fn set_pump(&self, pump: Option<JoinHandle<()>>) {
+        *self.pump.borrow_mut() = pump.map(AbortOnDrop);
+    }
+
+    /// Lets go of everything that might hold this connection.
+    pub fn stop(&self) {
+        self.set_pump(None);
+        self.session.take();
+    }
+
+    /// Counts a call for as long as the result lives.
+    pub fn begin_call(self: &Rc<Self>) -> Result<CallInFlight, Refusal> {
+        if self.calls.get() >= self.service.options().limits.calls_in_flight {
+            let wait = Duration::from_millis(100);
+            return Err(Refusal::later(Code::Overloaded, "the limit calls_in_flight is reached", wait));
+        }
+        self.calls.set(self.calls.get() + 1);
+        Ok(CallInFlight(self.clone()))
+    }
+
+    async fn session_ended(&self) -> &'static str {
+        let in_time = tokio::time::timeout(AUTHENTICATION, self.authenticated.notified()).await;
+        let session = self.session.borrow().clone();
+        match (in_time, session) {
+            (Ok(()), Some(session)) => {
+                session.wait().await;
+                "the account was disabled or deleted"
+            }
+            (_, _) => {
+                self.service.metrics().connections_refused.inc();
+                "nobody authenticated in time"
+            }
+        }
+    }
+
+    async fn told_to_end(&self) -> &'static str {
+        loop {
+            self.ending.notified().await;
+            if let Some(reason) = self.end.get() {
+                return reason;
+            }
+        }
+    }
+}
+
+/// A call that is being answered.
+pub struct CallInFlight(Rc<Connection>);
+
+impl Drop for CallInFlight {
+    fn drop(&mut self) {
+        self.0.calls.set(self.0.calls.get().saturating_sub(1));
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How long a connection may be nobody's.
+const AUTHENTICATION: Duration = Duration::from_secs(30);

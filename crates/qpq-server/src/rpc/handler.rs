@@ -1,0 +1,118 @@
+//! Connections: who may have one, what ends one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::LocalBoxFuture;
+use qpq_io::rpc::endpoint::{Handler, ServerConnection};
+use qpq_io::rpc::vat;
+use qpq_io::shutdown::ShutdownSignal;
+use qpq_proto::generated::gateway_capnp::gateway;
+
+use super::connection::Connection;
+use super::gateway::Gateway;
+use crate::service::Service;
+
+/// Serves the RPC interface to every connection.
+pub struct RpcHandler {
+    service: Arc<Service>,
+    addresses: Arc<Addresses>,
+}
+
+impl RpcHandler {
+    /// A handler on top of `service`.
+    pub fn new(service: Arc<Service>) -> Self {
+        Self { service, addresses: Arc::default() }
+    }
+
+    async fn serve_connection(self: Arc<Self>, connection: ServerConnection, shutdown: ShutdownSignal) {
+        let metrics = self.service.metrics();
+        let address = connection.remote_address().ip().to_canonical();
+        let most = self.service.options().limits.connections_per_address;
+        let Some(_place) = self.addresses.enter(address, most) else {
+            metrics.connections_refused.inc();
+            return connection.close("too many connections from this address");
+        };
+        let Ok((send, receive)) = connection.accept_stream().await else {
+            return connection.close("no stream was opened");
+        };
+        metrics.connections_total.inc();
+        metrics.connections.inc();
+
+        let state = Rc::new(Connection::new(self.service.clone(), address, connection.exporter()));
+        let bootstrap: gateway::Client = capnp_rpc::new_client(Gateway::new(state.clone()));
+        let serve = vat::serve_until(receive, send, bootstrap.client, state.limit(), shutdown.wait());
+        let reason = tokio::select! {
+            outcome = serve => outcome.err().map(|error| {
+                tracing::debug!(kind = ?error.kind, "connection failed");
+                "protocol error"
+            }),
+            reason = state.ended() => Some(reason),
+            _ = connection.closed() => None,
+        };
+        // The stream's task holds capabilities of this connection, which hold the connection's state.
+        state.stop();
+        metrics.connections.dec();
+        if let Some(reason) = reason {
+            connection.close(reason);
+        }
+    }
+}
+
+impl Handler for RpcHandler {
+    fn serve(self: Arc<Self>, connection: ServerConnection, shutdown: ShutdownSignal) -> LocalBoxFuture<'static, ()> {
+        Box::pin(self.serve_connection(connection, shutdown))
+    }
+}
+
+/// How many connections each address has.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+impl Addresses {
+    fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { addresses: self.clone(), address })
+    }
+}
+
+/// One connection's place among those of its address.
+struct Place {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_per_address_and_given_back() {
+        let addresses = Arc::new(Addresses::default());
+        let [one, other] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
+        let first = addresses.enter(one, 1);
+        assert!(first.is_some() && addresses.enter(one, 1).is_none());
+        assert!(addresses.enter(other, 1).is_some());
+        drop(first);
+        assert!(addresses.enter(one, 1).is_some());
+    }
+}

@@ -1,0 +1,18 @@
+//! The wire: decode, one call of the service, encode. The only place in this crate that knows Cap'n Proto.
+
+mod call;
+mod connection;
+mod handler;
+
+mod gateway;
+mod login;
+mod registration;
+mod session;
+
+mod delivery;
+mod directory;
+mod groups;
+mod key_packages;
+mod pump;
+
+pub use handler::RpcHandler;

@@ -1,0 +1,102 @@
+use qpq_proto::code::Code;
+use qpq_proto::groups::GroupKind;
+use qpq_proto::ids::{GroupId, Seq};
+use qpq_proto::stream::{EntryKind, LogId, Position};
+
+use super::world::World;
+use crate::service::stream::{Delivery, Pump, StreamEnd};
+
+/// The numbers of the entries that come next, all of one log.
+async fn seqs(pump: &mut Pump) -> Vec<u64> {
+    match pump.next().await.unwrap() {
+        Delivery::Entries(entries) => entries.iter().map(|entry| entry.seq.0).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_delivers_what_is_there_and_what_comes() {
+    let world = World::new().await;
+    let (alice, bob) = (world.device("alice").await, world.device("bob").await);
+    let mut group = alice.group(1, GroupKind::Group);
+    let new = group.creation(&world.service, &[&bob]).await;
+    world.service.create_group(&alice.caller, new).await.unwrap();
+    group.merge();
+    group.post(&world.service, "one").await.unwrap();
+
+    let (stream, mut pump) = world.service.open_stream(&bob.caller).await.unwrap();
+    assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(2)));
+    assert_eq!(stream.subscribe(LogId::Inbox, Seq(0)).await, Ok(Seq(1)));
+    let Delivery::Entries(inbox) = pump.next().await.unwrap() else { panic!("no Welcome") };
+    assert_eq!((inbox.len(), inbox[0].kind, inbox[0].log), (1, EntryKind::Welcome, LogId::Inbox));
+    assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(1)));
+
+    let log = LogId::Group(group.id);
+    assert_eq!(stream.subscribe(log, Seq(1)).await, Ok(Seq(2)));
+    assert_eq!(seqs(&mut pump).await, [2]);
+    assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(2)));
+    let unknown = stream.subscribe(LogId::Group(GroupId([9; 16])), Seq(0)).await;
+    assert_eq!(unknown.unwrap_err().code, Code::NotFound);
+    assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(3)), "refused ones count, too");
+
+    group.post(&world.service, "two").await.unwrap();
+    let commit = group.remove(&bob);
+    group.submit(&world.service, commit).await.unwrap();
+    group.post(&world.service, "not for bob").await.unwrap();
+    assert_eq!(seqs(&mut pump).await, [3, 4]);
+    assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(3)));
+    assert_eq!(pump.heads().positions(), [Position { log: LogId::Inbox, seq: Seq(1) }]);
+    assert_eq!(stream.subscribe(log, Seq(0)).await, Ok(Seq(4)), "what was meant for bob stays readable");
+    assert_eq!(seqs(&mut pump).await, [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn acknowledged_by_all_is_forgotten_even_across_a_restart() {
+    let world = World::new().await;
+    let alice = world.device("alice").await;
+    let mut group = alice.group(1, GroupKind::Group);
+    let new = group.creation(&world.service, &[]).await;
+    world.service.create_group(&alice.caller, new).await.unwrap();
+    for text in ["one", "two", "three"] {
+        group.post(&world.service, text).await.unwrap();
+    }
+    let (stream, mut pump) = world.service.open_stream(&alice.caller).await.unwrap();
+    stream.subscribe(LogId::Group(group.id), Seq(0)).await.unwrap();
+    assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(3)));
+    assert_eq!(seqs(&mut pump).await, [1, 2, 3]);
+    stream.acknowledge(&[Position { log: LogId::Group(group.id), seq: Seq(2) }]);
+    stream.acknowledge(&[Position { log: LogId::Group(group.id), seq: Seq(1) }]);
+    stream.acknowledge(&[Position { log: LogId::Group(group.id), seq: Seq(9) }]);
+    world.service.tidy().await.unwrap();
+    drop((stream, pump));
+    let world = world.restart().await;
+    let (stream, mut pump) = world.service.open_stream(&alice.caller).await.unwrap();
+    stream.subscribe(LogId::Group(group.id), Seq(0)).await.unwrap();
+    assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(3)));
+    assert_eq!(seqs(&mut pump).await, [3]);
+}
+
+#[tokio::test]
+async fn a_large_backlog_comes_in_batches_and_the_newest_stream_wins() {
+    let world = World::new().await;
+    let alice = world.device("alice").await;
+    let mut group = alice.group(1, GroupKind::Group);
+    let new = group.creation(&world.service, &[]).await;
+    world.service.create_group(&alice.caller, new).await.unwrap();
+    for number in 0..300 {
+        group.post(&world.service, &format!("{number}")).await.unwrap();
+    }
+    alice.publish(&world.service, 20).await;
+    let (stream, mut pump) = world.service.open_stream(&alice.caller).await.unwrap();
+    stream.subscribe(LogId::Group(group.id), Seq(0)).await.unwrap();
+    assert_eq!(seqs(&mut pump).await, (1..=256).collect::<Vec<_>>());
+    assert_eq!(seqs(&mut pump).await, (257..=300).collect::<Vec<_>>());
+
+    let (newer, mut newer_pump) = world.service.open_stream(&alice.caller).await.unwrap();
+    assert_eq!(pump.next().await, Ok(Delivery::End(StreamEnd::Replaced)));
+    drop((stream, pump));
+    newer.subscribe(LogId::Group(group.id), Seq(300)).await.unwrap();
+    assert_eq!(newer_pump.next().await, Ok(Delivery::CaughtUp(1)));
+    group.post(&world.service, "for the newer one").await.unwrap();
+    assert_eq!(seqs(&mut newer_pump).await, [301]);
+}

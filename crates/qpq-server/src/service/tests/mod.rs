@@ -1,0 +1,8 @@
+//! The service as clients see it, with real MLS groups, on a store in a temporary folder.
+
+mod auth;
+mod delivery;
+mod device;
+mod groups;
+mod keys;
+mod world;
