@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 /// All counters of one server.
@@ -35,19 +36,15 @@ impl Metrics {
     /// A fresh set, all at zero.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let build_info = counters(
-            &registry,
-            "qpq_build_info",
-            "Always 1; the version that runs.",
-            &["version"],
-        );
+        let build_info = counters(&registry, "qpq_build_info", "Always 1; the version that runs.", &["version"]);
         build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).inc();
         Self {
             rpc_calls: counters(&registry, "qpq_rpc_calls_total", "RPC calls answered.", &["method", "outcome"]),
             rpc_seconds: register(
                 &registry,
                 HistogramVec::new(
-                    HistogramOpts::new("qpq_rpc_duration_seconds", "Time from call to answer.").buckets(SECONDS.to_vec()),
+                    HistogramOpts::new("qpq_rpc_duration_seconds", "Time from call to answer.")
+                        .buckets(SECONDS.to_vec()),
                     &["method"],
                 ),
             ),
@@ -143,11 +140,9 @@ mod tests {
         metrics.posts.with_label_values(&["accepted"]).inc();
         metrics.transaction(3, Duration::from_millis(2));
         let text = String::from_utf8_lossy(&metrics.text()).into_owned();
-        for line in [
-            "qpq_posts_total{outcome=\"accepted\"} 1",
-            "qpq_store_transaction_jobs_sum 3",
-            "qpq_build_info{version=",
-        ] {
+        for line in
+            ["qpq_posts_total{outcome=\"accepted\"} 1", "qpq_store_transaction_jobs_sum 3", "qpq_build_info{version="]
+        {
             assert!(text.contains(line), "{line} is missing");
         }
     }

@@ -31,9 +31,8 @@ impl Operator {
     pub fn open(config: &Config) -> Result<Self, Error> {
         setup::data_dir(config)?;
         let store = setup::store(config, Arc::new(|_| {}), Arc::new(|_, _| {}))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(Error::system("cannot start a runtime"))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().build().map_err(Error::system("cannot start a runtime"))?;
         Ok(Self { store, runtime })
     }
 

@@ -120,12 +120,7 @@ fn join(thread: JoinHandle<Result<(), Error>>) -> Result<(), Error> {
     thread.join().unwrap_or_else(|_| Err(Error::NotReady("the server's main thread panicked".into())))
 }
 
-fn run(
-    config: Config,
-    lock: FileLock,
-    shutdown: ShutdownSignal,
-    ready: &mpsc::Sender<Started>,
-) -> Result<(), Error> {
+fn run(config: Config, lock: FileLock, shutdown: ShutdownSignal, ready: &mpsc::Sender<Started>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -76,7 +76,7 @@ pub fn capabilities() -> Capabilities {
     Capabilities::new(
         None,
         Some(&Suite::ALL.map(Suite::ciphersuite)),
-        Some(&[ExtensionType::AppDataDictionary]),
+        Some(&[ExtensionType::AppDataDictionary, ExtensionType::LastResort]),
         Some(&[ProposalType::AppDataUpdate, ProposalType::SelfRemove]),
         Some(&[CredentialType::Basic]),
     )

@@ -121,6 +121,8 @@ impl Ctx<'_> {
         let row = self.group_of(wish.conversation)?;
         if let WishKind::Start { suite, name, members } = &wish.kind {
             return match row {
+                // Until the commit that adds the members has come back, they are not in.
+                Some(row) if row.pending.is_some_and(|pending| pending.wish == reference) => Ok(Progress::Wait),
                 Some(row) if row.state != ConversationState::Starting => Ok(Progress::Done),
                 Some(_) => Ok(Progress::Wait),
                 None => self.start_group(wish, reference, *suite, name, members),

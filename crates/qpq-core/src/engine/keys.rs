@@ -9,7 +9,7 @@ use super::ctx::Ctx;
 use crate::error::Error;
 use crate::mls::key_package::generate;
 use crate::request::{Purpose, Request};
-use crate::store::rows::Row as _;
+use crate::store::rows::{OutboxRow, Row as _};
 
 impl Ctx<'_> {
     /// Publishes a full stock when there is none or it grows old.
@@ -25,7 +25,9 @@ impl Ctx<'_> {
 
     /// Fills the stock up again.
     pub(super) fn refill_key_packages(&mut self, left: u32) -> Result<(), Error> {
-        self.publish(STOCK.saturating_sub(left), false)
+        let under_way = OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::PublishKeys);
+        // The server may have counted before the ones on their way arrived.
+        if under_way { Ok(()) } else { self.publish(STOCK.saturating_sub(left), false) }
     }
 
     fn publish(&mut self, count: u32, last_resort: bool) -> Result<(), Error> {
@@ -54,9 +56,10 @@ impl Ctx<'_> {
     }
 }
 
-/// One-time key packages of the hybrid suite.
-const STOCK: u32 = 50;
+/// One-time key packages of the hybrid suite. A server takes a hundred: enough for this stock, the one that it replaces
+/// every other week, and a refill.
+const STOCK: u32 = 30;
 /// Groups of the classic suite are rare.
-const CLASSIC_STOCK: u32 = 5;
+const CLASSIC_STOCK: u32 = 3;
 /// Half of a key package's lifetime.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 24 * 3600);

@@ -31,7 +31,14 @@ impl Config {
         ];
         for (key, count, most) in counts {
             if count == 0 || count > most {
-                return wrong(key, if most == usize::MAX { "should be at least 1".into() } else { format!("should be between 1 and {most}") });
+                return wrong(
+                    key,
+                    if most == usize::MAX {
+                        "should be at least 1".into()
+                    } else {
+                        format!("should be between 1 and {most}")
+                    },
+                );
             }
         }
         let rates = [
@@ -40,10 +47,7 @@ impl Config {
             ("limits.claims_per_minute_per_target", self.limits.claims_per_minute_per_target),
             ("limits.logins_per_minute_per_account", self.limits.logins_per_minute_per_account),
             ("limits.logins_per_minute_per_address", self.limits.logins_per_minute_per_address),
-            (
-                "limits.registrations_per_hour_per_address",
-                self.limits.registrations_per_hour(self.mode),
-            ),
+            ("limits.registrations_per_hour_per_address", self.limits.registrations_per_hour(self.mode)),
         ];
         match rates.into_iter().find(|(_, rate)| *rate == 0) {
             Some((key, _)) => wrong(key, "should be at least 1".into()),

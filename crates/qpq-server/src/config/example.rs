@@ -117,7 +117,10 @@ const SETTINGS: &[Setting] = &[
     ),
     plain("retention.entries", "How long an entry is kept that not everybody has acknowledged."),
     plain("retention.blobs", "How long files are kept."),
-    plain("log.level", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\". None of them logs names, addresses or content."),
+    plain(
+        "log.level",
+        "\"error\", \"warn\", \"info\", \"debug\" or \"trace\". None of them logs names, addresses or content.",
+    ),
     plain("log.format", "\"text\" or \"json\"."),
 ];
 

@@ -58,8 +58,8 @@ const PREFIX: &str = "QPQ_SERVER__";
 
 /// Deserialises from the text once, only because those errors name the line.
 fn read(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let wrong = |detail: toml::de::Error| ConfigError::File { path: path.to_owned(), detail: detail.to_string() };
     toml::from_str::<Config>(&text).map_err(wrong)?;
     text.parse::<Table>().map_err(wrong)

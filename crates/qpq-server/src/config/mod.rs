@@ -60,12 +60,7 @@ impl Config {
     /// of its own, open registration.
     pub fn development(data_dir: PathBuf) -> Self {
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            listen: anywhere,
-            data_dir,
-            metrics: Metrics { listen: anywhere },
-            ..Self::default()
-        }
+        Self { listen: anywhere, data_dir, metrics: Metrics { listen: anywhere }, ..Self::default() }
     }
 
     /// A path of the configuration; relative ones are inside of the data directory.

@@ -59,7 +59,7 @@ impl fmt::Display for Lifetime {
 
 /// In the largest unit that leaves no rest.
 fn show(number: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (unit, factor) = units.iter().find(|(_, factor)| number % factor == 0).unwrap_or(&("", 1));
+    let (unit, factor) = units.iter().find(|(_, factor)| number.is_multiple_of(*factor)).unwrap_or(&("", 1));
     write!(f, "{}{unit}", number / factor)
 }
 

@@ -38,10 +38,8 @@ impl RpcHandler {
         let Ok((send, receive)) = connection.accept_stream().await else {
             return connection.close("no stream was opened");
         };
-        metrics.connections_total.inc();
-        metrics.connections.inc();
-
         let state = Rc::new(Connection::new(self.service.clone(), address, connection.exporter()));
+        let _served = Served::begin(&state);
         let bootstrap: gateway::Client = capnp_rpc::new_client(Gateway::new(state.clone()));
         let serve = vat::serve_until(receive, send, bootstrap.client, state.limit(), shutdown.wait());
         let reason = tokio::select! {
@@ -52,9 +50,6 @@ impl RpcHandler {
             reason = state.ended() => Some(reason),
             _ = connection.closed() => None,
         };
-        // The stream's task holds capabilities of this connection, which hold the connection's state.
-        state.stop();
-        metrics.connections.dec();
         if let Some(reason) = reason {
             connection.close(reason);
         }
@@ -64,6 +59,26 @@ impl RpcHandler {
 impl Handler for RpcHandler {
     fn serve(self: Arc<Self>, connection: ServerConnection, shutdown: ShutdownSignal) -> LocalBoxFuture<'static, ()> {
         Box::pin(self.serve_connection(connection, shutdown))
+    }
+}
+
+/// A connection while it is served, however that ends.
+struct Served(Rc<Connection>);
+
+impl Served {
+    fn begin(state: &Rc<Connection>) -> Self {
+        let metrics = state.service().metrics();
+        metrics.connections_total.inc();
+        metrics.connections.inc();
+        Self(state.clone())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // The stream's task holds the connection's state, and the other way round.
+        self.0.stop();
+        self.0.service().metrics().connections.dec();
     }
 }
 

@@ -16,3 +16,7 @@ mod key_packages;
 mod pump;
 
 pub use handler::RpcHandler;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

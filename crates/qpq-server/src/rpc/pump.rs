@@ -29,12 +29,11 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client) -> &'static str {
                 return "the stream cannot be read now, connect again";
             }
         };
-        if !matches!(delivery, Delivery::Entries(_)) {
-            if let Some(notice) = notice.take() {
-                if notice.await.is_err() {
-                    return SINK_FAILED;
-                }
-            }
+        if !matches!(delivery, Delivery::Entries(_))
+            && let Some(notice) = notice.take()
+            && notice.await.is_err()
+        {
+            return SINK_FAILED;
         }
         match delivery {
             Delivery::Entries(entries) => {

@@ -61,7 +61,10 @@ impl Service {
         self.limits.claims_of.check(&identity, &self.metrics)?;
         let claimed = self.store.claim(identity, suite, self.clock.now()).await?;
         if claimed.is_empty() {
-            return Err(Refusal::new(Code::NotFound, "there is no such account, or none of its devices can be added now"));
+            return Err(Refusal::new(
+                Code::NotFound,
+                "there is no such account, or none of its devices can be added now",
+            ));
         }
         for taken in &claimed {
             let kind = if taken.last_resort { "last_resort" } else { "one_time" };

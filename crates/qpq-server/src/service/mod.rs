@@ -24,7 +24,7 @@ mod upkeep;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,8 @@ use groups::Groups;
 use limits::RateLimits;
 use manifests::Manifests;
 use opaque::OpaqueServer;
+#[cfg(test)]
+pub(crate) use opaque::SystemRandom;
 use pool::Pool;
 use presence::Presence;
 

@@ -2,8 +2,8 @@
 
 use opaque_ke::rand::{self, CryptoRng, RngCore};
 use opaque_ke::{
-    CredentialFinalization, CredentialRequest, RegistrationRequest, RegistrationUpload, ServerLogin, ServerLoginParameters,
-    ServerRegistration, ServerSetup,
+    CredentialFinalization, CredentialRequest, RegistrationRequest, RegistrationUpload, ServerLogin,
+    ServerLoginParameters, ServerRegistration, ServerSetup,
 };
 use qpq_proto::account::UserName;
 use qpq_proto::code::{Code, Refusal};
@@ -53,15 +53,9 @@ impl OpaqueServer {
             .map(ServerRegistration::<OpaqueSuite>::deserialize)
             .transpose()
             .map_err(|_| super::refuse::internal("a stored OPAQUE record is damaged"))?;
-        let started = ServerLogin::start(
-            &mut SystemRandom,
-            &self.0,
-            record,
-            request,
-            name.as_str().as_bytes(),
-            parameters(name),
-        )
-        .map_err(|_| malformed())?;
+        let started =
+            ServerLogin::start(&mut SystemRandom, &self.0, record, request, name.as_str().as_bytes(), parameters(name))
+                .map_err(|_| malformed())?;
         Ok((started.message.serialize().to_vec(), PendingLogin(started.state)))
     }
 }

@@ -45,7 +45,11 @@ impl Pool {
         match self.queue.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Err(Refusal::later(Code::Overloaded, "too much is waiting for validation", Duration::from_secs(1)));
+                return Err(Refusal::later(
+                    Code::Overloaded,
+                    "too much is waiting for validation",
+                    Duration::from_secs(1),
+                ));
             }
             Err(TrySendError::Disconnected(_)) => return Err(refuse::internal("the validation threads are gone")),
         }

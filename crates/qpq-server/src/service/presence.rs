@@ -22,11 +22,7 @@ pub struct Presence {
 
 impl Presence {
     pub fn new(changes_seen: u64) -> Self {
-        Self {
-            sessions: Mutex::default(),
-            next: AtomicU64::new(0),
-            changes_seen: AtomicU64::new(changes_seen),
-        }
+        Self { sessions: Mutex::default(), next: AtomicU64::new(0), changes_seen: AtomicU64::new(changes_seen) }
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<IdentityId, HashMap<u64, Shutdown>>> {

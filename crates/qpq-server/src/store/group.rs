@@ -166,10 +166,7 @@ mod tests {
     fn a_device_sees_its_stays_and_nothing_between() {
         let membership = Membership {
             head: Head { epoch: Epoch(9), seq: Seq(20) },
-            spans: vec![
-                Span { joined: Seq(2), left: Some(Seq(5)) },
-                Span { joined: Seq(10), left: None },
-            ],
+            spans: vec![Span { joined: Seq(2), left: Some(Seq(5)) }, Span { joined: Seq(10), left: None }],
         };
         let check = |after, expected: Option<(u64, u64)>| {
             let range = membership.visible_after(Seq(after)).map(|(start, end)| (start.0, end.0));

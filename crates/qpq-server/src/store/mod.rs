@@ -26,7 +26,8 @@ pub use error::StoreError;
 
 use account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
 use group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot, Standing,
+    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot,
+    Standing,
 };
 use key_package::{Claimed, Published, StoredKeyPackage};
 use log::{Batch, LogPosition, ReadLimit, Swept};

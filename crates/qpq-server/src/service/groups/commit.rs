@@ -118,11 +118,7 @@ impl Service {
 
 type Reviewed = (StagedCommit, CommitReview);
 
-fn review(
-    public: &PublicGroup,
-    new: &Commit,
-    leaving: &BTreeSet<DeviceId>,
-) -> Result<Reviewed, Refusal> {
+fn review(public: &PublicGroup, new: &Commit, leaving: &BTreeSet<DeviceId>) -> Result<Reviewed, Refusal> {
     let (staged, review) =
         commit::process(&RustCrypto::default(), public, &new.commit, leaving).map_err(refuse::untrusted)?;
     if review.before.kind == GroupKind::Direct {

@@ -116,9 +116,7 @@ fn pair_of(creator: IdentityId, added: &[Leaf]) -> Result<[u8; 32], Refusal> {
     identities.insert(creator);
     let mut ids = identities.iter();
     match (ids.next(), ids.next(), ids.next()) {
-        (Some(one), other, None) => {
-            Ok(ContentHash::of(&[&one.0[..], &other.unwrap_or(one).0[..]].concat()).0)
-        }
+        (Some(one), other, None) => Ok(ContentHash::of(&[&one.0[..], &other.unwrap_or(one).0[..]].concat()).0),
         (_, _, _) => Err(Refusal::new(Code::Invalid, "a direct conversation is between two, or with oneself")),
     }
 }

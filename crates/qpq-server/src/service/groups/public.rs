@@ -66,8 +66,7 @@ pub struct State {
 /// Named fields and byte strings: other settings and formats write what they cannot read again.
 fn to_bytes(value: &impl Serialize) -> Result<Vec<u8>, StateError> {
     let mut bytes = Vec::new();
-    let mut serializer =
-        rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_bytes(BytesMode::ForceAll);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_bytes(BytesMode::ForceAll);
     value.serialize(&mut serializer).map_err(StateError::new)?;
     Ok(bytes)
 }
@@ -106,10 +105,7 @@ impl PublicStorageProvider<CURRENT_VERSION> for State {
         Ok(())
     }
 
-    fn write_confirmation_tag<
-        G: traits::GroupId<CURRENT_VERSION>,
-        T: traits::ConfirmationTag<CURRENT_VERSION>,
-    >(
+    fn write_confirmation_tag<G: traits::GroupId<CURRENT_VERSION>, T: traits::ConfirmationTag<CURRENT_VERSION>>(
         &self,
         _: &G,
         _: &T,
@@ -165,10 +161,7 @@ impl PublicStorageProvider<CURRENT_VERSION> for State {
         Ok(Some(from_bytes(&self.transcript)?))
     }
 
-    fn confirmation_tag<
-        G: traits::GroupId<CURRENT_VERSION>,
-        T: traits::ConfirmationTag<CURRENT_VERSION>,
-    >(
+    fn confirmation_tag<G: traits::GroupId<CURRENT_VERSION>, T: traits::ConfirmationTag<CURRENT_VERSION>>(
         &self,
         _: &G,
     ) -> Result<Option<T>, StateError> {
@@ -187,10 +180,7 @@ impl PublicStorageProvider<CURRENT_VERSION> for State {
         Ok(())
     }
 
-    fn delete_interim_transcript_hash<G: traits::GroupId<CURRENT_VERSION>>(
-        &self,
-        _: &G,
-    ) -> Result<(), StateError> {
+    fn delete_interim_transcript_hash<G: traits::GroupId<CURRENT_VERSION>>(&self, _: &G) -> Result<(), StateError> {
         Ok(())
     }
 

@@ -30,7 +30,10 @@ pub fn check(added: &[Leaf], welcomes: &[SealedWelcome]) -> Result<(), Refusal> 
     let expected: BTreeSet<DeviceId> = added.iter().map(|leaf| leaf.id.device).collect();
     let given: BTreeSet<DeviceId> = welcomes.iter().map(|welcome| welcome.device).collect();
     if expected != given || welcomes.len() != given.len() {
-        return Err(Refusal::new(Code::Invalid, "a commit comes with exactly one Welcome for each device that it adds"));
+        return Err(Refusal::new(
+            Code::Invalid,
+            "a commit comes with exactly one Welcome for each device that it adds",
+        ));
     }
     Ok(())
 }

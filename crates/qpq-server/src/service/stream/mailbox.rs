@@ -155,10 +155,10 @@ impl Mailbox {
 
     /// Keeps a membership that was read for `reading`, unless the roster has changed since.
     pub fn remember(&self, reading: &Reading, membership: Membership) {
-        if let Some(subscription) = self.state().logs.get_mut(&reading.log) {
-            if subscription.rosters == reading.rosters {
-                subscription.membership = Some(Arc::new(membership));
-            }
+        if let Some(subscription) = self.state().logs.get_mut(&reading.log)
+            && subscription.rosters == reading.rosters
+        {
+            subscription.membership = Some(Arc::new(membership));
         }
     }
 
@@ -188,11 +188,11 @@ impl Mailbox {
 
 impl State {
     fn mark_ready(&mut self, log: LogId) {
-        if let Some(subscription) = self.logs.get_mut(&log) {
-            if !subscription.is_ready {
-                subscription.is_ready = true;
-                self.ready.push_back(log);
-            }
+        if let Some(subscription) = self.logs.get_mut(&log)
+            && !subscription.is_ready
+        {
+            subscription.is_ready = true;
+            self.ready.push_back(log);
         }
     }
 }

@@ -4,17 +4,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use opaque_ke::{
-    ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters, CredentialResponse,
-    RegistrationResponse,
+    ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
+    CredentialResponse, RegistrationResponse,
 };
 use openmls::group::MlsGroup;
-use openmls::prelude::{Capabilities, Ciphersuite, CredentialWithKey, ExtensionType, GroupId as MlsGroupId, KeyPackage, KeyPackageIn, ProtocolVersion};
+use openmls::prelude::{
+    Ciphersuite, CredentialWithKey, GroupId as MlsGroupId, KeyPackage, KeyPackageIn, ProtocolVersion,
+};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::types::SignatureScheme;
 use qpq_proto::code::Refusal;
-use qpq_proto::groups::{Commit, CommitOutcome, GroupKind, GroupState, NewGroup, Post, PostOutcome, SealedWelcome, Who};
+use qpq_proto::groups::{
+    Commit, CommitOutcome, GroupKind, GroupState, NewGroup, Post, PostOutcome, SealedWelcome, Who,
+};
 use qpq_proto::ids::{Epoch, GroupId};
 use qpq_proto::keys::{DeviceRecord, X_WING_PUBLIC};
 use qpq_trust::credential::LeafId;
@@ -48,11 +52,8 @@ impl Device {
         let signature_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
         let signer = SignatureKeyPair::from_raw(SignatureScheme::ED25519, seed.to_vec(), signature_key.to_vec());
         let record = DeviceRecord { signature_key, envelope_key: vec![1; X_WING_PUBLIC], name: "device".into() };
-        let caller = Caller {
-            identity: keys.public().id(),
-            device: device_id(&signature_key),
-            name: name.parse().unwrap(),
-        };
+        let caller =
+            Caller { identity: keys.public().id(), device: device_id(&signature_key), name: name.parse().unwrap() };
         Self {
             provider: OpenMlsRustCrypto::default(),
             signer,
@@ -63,23 +64,21 @@ impl Device {
     }
 
     pub fn proof(&self) -> [u8; 64] {
-        proof::sign(&self.seed, &EXPORTER)
+        self.proof_for(&EXPORTER)
+    }
+
+    pub fn proof_for(&self, exporter: &[u8; 32]) -> [u8; 64] {
+        proof::sign(&self.seed, exporter)
     }
 
     pub async fn register(&self, service: &Arc<Service>) -> Result<Caller, Refusal> {
         self.register_with(service, "", "password").await
     }
 
-    pub async fn register_with(
-        &self,
-        service: &Arc<Service>,
-        invite: &str,
-        password: &str,
-    ) -> Result<Caller, Refusal> {
+    pub async fn register_with(&self, service: &Arc<Service>, invite: &str, password: &str) -> Result<Caller, Refusal> {
         let name = self.caller.name.clone();
         let start = ClientRegistration::<OpaqueSuite>::start(&mut SystemRandom, password.as_bytes()).unwrap();
-        let (response, started) =
-            service.register(HERE, name.clone(), invite, &start.message.serialize()).await?;
+        let (response, started) = service.register(HERE, name.clone(), invite, &start.message.serialize()).await?;
         let finish = start
             .state
             .finish(
@@ -119,7 +118,7 @@ impl Device {
 
     pub fn key_package(&self, last_resort: bool) -> Vec<u8> {
         let mut builder = KeyPackage::builder()
-            .leaf_node_capabilities(capabilities_with_last_resort())
+            .leaf_node_capabilities(capabilities())
             .key_package_lifetime(openmls::prelude::Lifetime::new(10 * 24 * 3600));
         if last_resort {
             builder = builder.mark_as_last_resort();
@@ -192,8 +191,7 @@ impl Group<'_> {
             packages.push(package.validate(self.device.provider.crypto(), ProtocolVersion::Mls10).unwrap());
         }
         let expected_epoch = self.epoch();
-        let (commit, welcome, _) =
-            self.mls.add_members(&self.device.provider, &self.device.signer, &packages).unwrap();
+        let (commit, welcome, _) = self.mls.add_members(&self.device.provider, &self.device.signer, &packages).unwrap();
         let envelope = welcome.tls_serialize_detached().unwrap();
         Commit {
             expected_epoch,
@@ -208,21 +206,14 @@ impl Group<'_> {
 
     pub fn update(&mut self) -> Commit {
         let expected_epoch = self.epoch();
-        let bundle =
-            self.mls.self_update(&self.device.provider, &self.device.signer, Default::default()).unwrap();
+        let bundle = self.mls.self_update(&self.device.provider, &self.device.signer, Default::default()).unwrap();
         commit_of(expected_epoch, bundle.commit().tls_serialize_detached().unwrap())
     }
 
     pub fn remove(&mut self, other: &Device) -> Commit {
         let expected_epoch = self.epoch();
-        let index = self
-            .mls
-            .members()
-            .find(|member| member.signature_key == other.signer.public())
-            .unwrap()
-            .index;
-        let (commit, _, _) =
-            self.mls.remove_members(&self.device.provider, &self.device.signer, &[index]).unwrap();
+        let index = self.mls.members().find(|member| member.signature_key == other.signer.public()).unwrap().index;
+        let (commit, _, _) = self.mls.remove_members(&self.device.provider, &self.device.signer, &[index]).unwrap();
         commit_of(expected_epoch, commit.tls_serialize_detached().unwrap())
     }
 
@@ -245,24 +236,11 @@ impl Group<'_> {
     }
 
     fn info(&self) -> Vec<u8> {
-        let info =
-            self.mls.export_group_info(self.device.provider.crypto(), &self.device.signer, false).unwrap();
+        let info = self.mls.export_group_info(self.device.provider.crypto(), &self.device.signer, false).unwrap();
         info.tls_serialize_detached().unwrap()
     }
 }
 
 fn commit_of(expected_epoch: Epoch, commit: Vec<u8>) -> Commit {
     Commit { expected_epoch, commit, group_info: vec![1], welcomes: vec![] }
-}
-
-/// A leaf declares every extension that its key package has.
-fn capabilities_with_last_resort() -> Capabilities {
-    let ours = capabilities();
-    Capabilities::new(
-        None,
-        Some(ours.ciphersuites().iter().map(|suite| (*suite).try_into().unwrap()).collect::<Vec<_>>().as_slice()),
-        Some(&[ours.extensions(), &[ExtensionType::LastResort]].concat()),
-        Some(ours.proposals()),
-        Some(ours.credentials()),
-    )
 }

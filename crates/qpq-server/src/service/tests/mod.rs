@@ -2,7 +2,7 @@
 
 mod auth;
 mod delivery;
-mod device;
+pub(crate) mod device;
 mod groups;
 mod keys;
 mod world;

@@ -24,10 +24,10 @@ pub fn register(tx: &Tx<'_>, account: &NewAccount, now: Timestamp) -> Result<Reg
     if taken {
         return Ok(Registered::IdentityTaken);
     }
-    if let Some(code) = account.invite {
-        if !invites::consume(tx, code, now)? {
-            return Ok(Registered::InviteInvalid);
-        }
+    if let Some(code) = account.invite
+        && !invites::consume(tx, code, now)?
+    {
+        return Ok(Registered::InviteInvalid);
     }
     insert(tx, account, now)?;
     Ok(Registered::Done)
@@ -64,9 +64,7 @@ pub fn find(connection: &Connection, key: &AccountKey) -> Result<Option<Account>
     Ok(match key {
         AccountKey::Name(name) => find("name = ?1", &name.as_str())?,
         AccountKey::Identity(identity) => find("identity = ?1", &identity.0)?,
-        AccountKey::Device(device) => {
-            find("id = (SELECT account FROM devices WHERE device = ?1)", &device.0)?
-        }
+        AccountKey::Device(device) => find("id = (SELECT account FROM devices WHERE device = ?1)", &device.0)?,
     })
 }
 
@@ -115,7 +113,8 @@ pub fn delete(tx: &Tx<'_>, name: &UserName) -> Result<bool, StoreError> {
 }
 
 pub fn changes(connection: &Connection, after: u64) -> Result<(u64, Vec<IdentityId>), StoreError> {
-    let mut select = connection.prepare_cached("SELECT seq, identity FROM account_changes WHERE seq > ?1 ORDER BY seq")?;
+    let mut select =
+        connection.prepare_cached("SELECT seq, identity FROM account_changes WHERE seq > ?1 ORDER BY seq")?;
     let rows = select.query_map([Number(after)], |row| Ok((row::number(row, 0)?, IdentityId(row::id(row, 1)?))))?;
     let (mut newest, mut identities) = (after, Vec::new());
     for row in rows {

@@ -13,12 +13,7 @@ use super::row::Number;
 use super::tx::Tx;
 use super::{Quotas, groups, inbox, members};
 
-pub fn commit(
-    tx: &Tx<'_>,
-    commit: NewCommit,
-    quotas: &Quotas,
-    now: Timestamp,
-) -> Result<CommitResult, StoreError> {
+pub fn commit(tx: &Tx<'_>, commit: NewCommit, quotas: &Quotas, now: Timestamp) -> Result<CommitResult, StoreError> {
     let Some(group) = groups::find(tx, commit.group)? else {
         return Ok(CommitResult::NotMember);
     };

@@ -28,12 +28,7 @@ pub fn find(connection: &Connection, group: GroupId) -> Result<Option<GroupRow>,
     Ok(found.optional()?)
 }
 
-pub fn create(
-    tx: &Tx<'_>,
-    new: NewGroupRecord,
-    quotas: &Quotas,
-    now: Timestamp,
-) -> Result<CreateResult, StoreError> {
+pub fn create(tx: &Tx<'_>, new: NewGroupRecord, quotas: &Quotas, now: Timestamp) -> Result<CreateResult, StoreError> {
     if let Some(result) = taken(tx, &new)? {
         return Ok(result);
     }
@@ -102,11 +97,7 @@ pub fn standing(
     }))
 }
 
-pub fn membership(
-    connection: &Connection,
-    group: GroupId,
-    device: DeviceId,
-) -> Result<Option<Membership>, StoreError> {
+pub fn membership(connection: &Connection, group: GroupId, device: DeviceId) -> Result<Option<Membership>, StoreError> {
     let Some(row) = find(connection, group)? else {
         return Ok(None);
     };

@@ -41,8 +41,9 @@ pub fn head(connection: &Connection, device: DeviceId) -> Result<Seq, StoreError
 }
 
 pub fn read(connection: &Connection, device: DeviceId, after: Seq, limit: ReadLimit) -> Result<Batch, StoreError> {
-    let mut select = connection
-        .prepare_cached("SELECT seq, kind, at, payload FROM inbox WHERE device = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")?;
+    let mut select = connection.prepare_cached(
+        "SELECT seq, kind, at, payload FROM inbox WHERE device = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )?;
     let mut rows = select.query(params![device.0, Number(after.0), Number(limit.entries as u64)])?;
     let (mut entries, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
@@ -69,6 +70,7 @@ pub fn acknowledge(tx: &Tx<'_>, device: DeviceId, seq: Seq) -> Result<(), StoreE
         "UPDATE inboxes SET cursor = min(?2, head_seq) WHERE device = ?1 AND cursor < min(?2, head_seq)",
     )?
     .execute(params![device.0, Number(seq.0)])?;
-    tx.prepare_cached("DELETE FROM inbox WHERE device = ?1 AND seq <= ?2")?.execute(params![device.0, Number(seq.0)])?;
+    tx.prepare_cached("DELETE FROM inbox WHERE device = ?1 AND seq <= ?2")?
+        .execute(params![device.0, Number(seq.0)])?;
     Ok(())
 }

@@ -30,8 +30,10 @@ pub fn publish(
     }
     for package in new {
         if package.last_resort {
-            tx.prepare_cached("UPDATE key_packages SET package = NULL WHERE device = ?1 AND suite = ?2 AND last_resort = 1")?
-                .execute(params![device.0, package.suite])?;
+            tx.prepare_cached(
+                "UPDATE key_packages SET package = NULL WHERE device = ?1 AND suite = ?2 AND last_resort = 1",
+            )?
+            .execute(params![device.0, package.suite])?;
         }
         tx.prepare_cached(
             "INSERT OR IGNORE INTO key_packages (device, reference, package, suite, last_resort, expires)

@@ -44,10 +44,10 @@ pub fn post(tx: &Tx<'_>, post: NewPost, quotas: &Quotas, now: Timestamp) -> Resu
 
 pub fn leave(tx: &Tx<'_>, leave: NewLeave, quotas: &Quotas, now: Timestamp) -> Result<PostResult, StoreError> {
     // The first time has ended the membership, so a repetition is recognised before that is asked for.
-    if let Some(group) = groups::find(tx, leave.group)? {
-        if let Some(seq) = known(tx, group.id, leave.hash)? {
-            return Ok(PostResult::Accepted(seq));
-        }
+    if let Some(group) = groups::find(tx, leave.group)?
+        && let Some(seq) = known(tx, group.id, leave.hash)?
+    {
+        return Ok(PostResult::Accepted(seq));
     }
     let entry = Appended {
         kind: EntryKind::Proposal,

@@ -61,6 +61,7 @@ pub fn add_leaving(tx: &Tx<'_>, group_no: i64, device: DeviceId) -> Result<(), S
 }
 
 pub fn remove_leaving(tx: &Tx<'_>, group_no: i64, device: DeviceId) -> Result<(), StoreError> {
-    tx.prepare_cached("DELETE FROM leaving WHERE group_no = ?1 AND device = ?2")?.execute(params![group_no, device.0])?;
+    tx.prepare_cached("DELETE FROM leaving WHERE group_no = ?1 AND device = ?2")?
+        .execute(params![group_no, device.0])?;
     Ok(())
 }

@@ -108,3 +108,67 @@ impl From<rusqlite::Error> for StoreError {
         DbError::from(error).into()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::store::Store as _;
+
+    fn open(path: &Path) -> SqlCipherStore {
+        let quotas = Quotas { log_entries_per_group: 1, inbox_entries_per_device: 1, key_packages_per_device: 1 };
+        let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        SqlCipherStore::open(path, &DbKey::from_bytes([7; 32]), options).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_loses_nothing_and_heals() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("qpq.db");
+        let store = open(&path);
+        let limit = |pages: i64| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            store.writer.submit(move |tx| Ok(tx.query_row(&sql, [], |row| row.get::<_, i64>(0))?))
+        };
+        store.setting_or_insert("kept", vec![1]).await.unwrap();
+        limit(1).await.unwrap();
+        let attempts: Vec<_> = (0..4).map(|_| store.setting_or_insert("large", vec![2; 100_000])).collect();
+        for attempt in attempts {
+            assert_eq!(attempt.await, Err(StoreError::Unwritable));
+        }
+        assert!(!store.is_writable());
+        assert_eq!(store.setting_or_insert("kept", vec![3]).await, Ok(vec![1]));
+        limit(1_000_000).await.unwrap();
+        assert_eq!(store.setting_or_insert("large", vec![4; 100_000]).await, Ok(vec![4; 100_000]));
+        assert!(store.is_writable());
+        drop(store);
+        assert_eq!(open(&path).setting_or_insert("kept", vec![5]).await, Ok(vec![1]));
+    }
+
+    #[tokio::test]
+    async fn one_job_that_fails_or_panics_does_not_touch_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir.path().join("qpq.db"));
+        let good = store.setting_or_insert("before", vec![1]);
+        let bad = store.writer.submit(|tx| {
+            settings::get_or_insert(tx, "undone", vec![1])?;
+            Err::<(), _>(StoreError::Internal("on purpose".into()))
+        });
+        let worse = store.writer.submit(|tx| -> Result<(), StoreError> {
+            settings::get_or_insert(tx, "undone", vec![2])?;
+            panic!("on purpose")
+        });
+        let after = store.setting_or_insert("undone", vec![3]);
+        assert_eq!(good.await, Ok(vec![1]));
+        assert!(bad.await.is_err() && worse.await.is_err());
+        assert_eq!(after.await, Ok(vec![3]));
+    }
+
+    #[tokio::test]
+    async fn more_than_the_queue_holds_waits_its_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir.path().join("qpq.db"));
+        let probes: Vec<_> = (0..3000).map(|_| store.probe()).collect();
+        assert!(futures::future::join_all(probes).await.into_iter().all(|outcome| outcome.is_ok()));
+    }
+}

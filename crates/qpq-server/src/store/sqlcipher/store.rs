@@ -9,7 +9,8 @@ use qpq_proto::time::Timestamp;
 
 use crate::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
 use crate::store::group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot, Standing,
+    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot,
+    Standing,
 };
 use crate::store::key_package::{Claimed, Published, StoredKeyPackage};
 use crate::store::log::{Batch, LogPosition, ReadLimit, Swept};

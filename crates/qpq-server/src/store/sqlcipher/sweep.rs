@@ -20,9 +20,8 @@ pub fn sweep(tx: &Tx<'_>, from: i64, now: Timestamp, retention: Duration) -> Res
         erased += expired(tx, now)?;
         small_tables(tx, now, cutoff)?;
     }
-    let mut select = tx.prepare_cached(
-        "SELECT id, group_id, head_seq, swept_seq FROM groups WHERE id > ?1 ORDER BY id LIMIT ?2",
-    )?;
+    let mut select =
+        tx.prepare_cached("SELECT id, group_id, head_seq, swept_seq FROM groups WHERE id > ?1 ORDER BY id LIMIT ?2")?;
     let rows = select.query_map(params![from, GROUPS_PER_CALL], |row| {
         Ok(Group {
             no: row.get(0)?,

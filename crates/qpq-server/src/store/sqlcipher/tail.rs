@@ -15,9 +15,8 @@ pub struct Tail {
 
 impl Tail {
     pub fn new() -> Self {
-        let weigh = |_: &(GroupId, Seq), entry: &Arc<Entry>| {
-            u32::try_from(entry.payload.len() + OVERHEAD).unwrap_or(u32::MAX)
-        };
+        let weigh =
+            |_: &(GroupId, Seq), entry: &Arc<Entry>| u32::try_from(entry.payload.len() + OVERHEAD).unwrap_or(u32::MAX);
         Self { entries: Cache::builder().weigher(weigh).max_capacity(CAPACITY).build() }
     }
 

@@ -54,16 +54,26 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let call = Call { work: Some(work), outcome: Err(StoreError::Closed), reply };
-        let queued = match &self.queue {
-            Some(queue) => queue.try_send(Box::new(call)).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-            }),
-            None => Err(StoreError::Closed),
-        };
+        let queued = self.enqueue(Box::new(call));
         Box::pin(async move {
-            queued?;
+            match queued {
+                Ok(()) => {}
+                Err(Late { queue: Some(queue), job }) => wait_for_room(&queue, job).await?,
+                Err(Late { queue: None, .. }) => return Err(StoreError::Closed),
+            }
             answer.await.unwrap_or(Err(StoreError::Closed))
+        })
+    }
+
+    /// At once if there is room, so that jobs run in the order of the calls.
+    fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Late> {
+        let Some(queue) = &self.queue else {
+            return Err(Late { queue: None, job });
+        };
+        queue.try_send(job).map_err(|error| match error {
+            // A weak handle: whoever waits for room must not keep the thread from ending.
+            mpsc::error::TrySendError::Full(job) => Late { queue: Some(queue.downgrade()), job },
+            mpsc::error::TrySendError::Closed(job) => Late { queue: None, job },
         })
     }
 }
@@ -74,6 +84,21 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// A job that found no room in the queue, or no queue.
+struct Late {
+    queue: Option<mpsc::WeakSender<Box<dyn Job>>>,
+    job: Box<dyn Job>,
+}
+
+async fn wait_for_room(queue: &mpsc::WeakSender<Box<dyn Job>>, job: Box<dyn Job>) -> Result<(), StoreError> {
+    let queue = queue.upgrade().ok_or(StoreError::Closed)?;
+    match tokio::time::timeout(PATIENCE, queue.send(job)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(StoreError::Closed),
+        Err(_) => Err(StoreError::Busy),
     }
 }
 
@@ -170,6 +195,9 @@ fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pendin
 
 /// Jobs that may wait. At thousands of jobs a second this is well below a second's work; more would only grow latency.
 const QUEUE: usize = 1024;
+
+/// How long a caller may wait for room in the queue before it is told to come back later.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Jobs in one transaction: beyond this the flush is no longer what costs.
 const BATCH: usize = 256;

@@ -18,11 +18,7 @@ async fn names_identities_and_devices_belong_to_one_account() {
     same_device.devices.push(device(1));
     assert_eq!(world.store.register(same_device, NOW).await, Ok(Registered::IdentityTaken));
 
-    let keys = [
-        AccountKey::Name(account(1).name),
-        AccountKey::Identity(identity(1)),
-        AccountKey::Device(device(1)),
-    ];
+    let keys = [AccountKey::Name(account(1).name), AccountKey::Identity(identity(1)), AccountKey::Device(device(1))];
     for key in keys {
         assert_eq!(world.store.account(key).await.unwrap().unwrap().identity, identity(1));
     }

@@ -154,10 +154,16 @@ async fn what_queues_up_shares_a_transaction_and_everybody_is_woken() {
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=300).collect::<Vec<_>>());
     assert!(world.batches.lock().unwrap().iter().max().is_some_and(|largest| *largest > 1));
-    let heads: Vec<_> = world.grown.lock().unwrap().iter().map(|grown| match grown {
-        Grown::Group { head, .. } => head.0,
-        Grown::Inbox { .. } => panic!("no inbox grew"),
-    }).collect();
+    let heads: Vec<_> = world
+        .grown
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|grown| match grown {
+            Grown::Group { head, .. } => head.0,
+            Grown::Inbox { .. } => panic!("no inbox grew"),
+        })
+        .collect();
     assert_eq!(heads, (1..=300).collect::<Vec<_>>());
 }
 

@@ -9,9 +9,7 @@ use qpq_proto::time::Timestamp;
 
 use crate::store::Store;
 use crate::store::account::{NewAccount, Registered};
-use crate::store::group::{
-    CreateResult, MemberRecord, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult,
-};
+use crate::store::group::{CreateResult, MemberRecord, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult};
 use crate::store::log::{Grown, ReadLimit};
 use crate::store::sqlcipher::{Options, Quotas, SqlCipherStore};
 
@@ -164,11 +162,5 @@ pub fn post(sender: u8, epoch: u64, text: &str) -> NewPost {
 
 pub fn leave(sender: u8, epoch: u64) -> NewLeave {
     let payload = format!("leave by {sender}").into_bytes();
-    NewLeave {
-        group: GROUP,
-        sender: device(sender),
-        epoch: Epoch(epoch),
-        hash: ContentHash::of(&payload),
-        payload,
-    }
+    NewLeave { group: GROUP, sender: device(sender), epoch: Epoch(epoch), hash: ContentHash::of(&payload), payload }
 }
