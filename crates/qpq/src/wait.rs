@@ -123,7 +123,7 @@ mod tests {
         let (output, signals, timeout) = wait(10_000);
         let wait = Wait { what: "x", timeout, output: &output, signals: &signals };
         assert!(matches!(wait.run(|_| Err::<(), _>(Error::WrongPassword)), Err(Error::WrongPassword)));
-        assert_eq!(wait.once(|timeout| Ok(timeout)).ok(), Some(timeout));
+        assert_eq!(wait.once(Ok).ok(), Some(timeout));
         let mut tries = 0;
         let done = wait.run(|_| {
             tries += 1;

@@ -59,7 +59,7 @@ fn random_password() -> Result<SecretString, Failure> {
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::Refused(format!("the demo cannot start: {error}"))
+    Failure::Refused(format!("the demo does not work: {error}"))
 }
 
 /// Registering computes a lot in debug builds.

@@ -178,3 +178,41 @@ async fn a_restart_keeps_everything() {
     assert_eq!(world.post(1, 1, "kept").await, PostResult::Accepted(Seq(2)));
     assert_eq!(world.store.read_inbox(device(2), Seq(0), ALL).await.unwrap().entries.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zz_bench() {
+    let world = std::sync::Arc::new(World::with(Quotas {
+        log_entries_per_group: 1_000_000,
+        inbox_entries_per_device: 100,
+        key_packages_per_device: 50,
+    }));
+    world.group(&[1]).await;
+    for width in [1usize, 8, 64, 256] {
+        let started = std::time::Instant::now();
+        let tasks: Vec<_> = (0..width)
+            .map(|w| {
+                let world = world.clone();
+                tokio::spawn(async move {
+                    let mut n = 0u64;
+                    while started.elapsed().as_secs_f64() < 2.0 {
+                        world
+                            .store
+                            .post(post(1, 0, &format!("{width} {w} {n} {}", "x".repeat(250))), NOW)
+                            .await
+                            .unwrap();
+                        n += 1;
+                        tokio::time::sleep(std::time::Duration::from_micros((w as u64 * 37) % 500)).await;
+                    }
+                    n
+                })
+            })
+            .collect();
+        let mut n = 0;
+        for t in tasks {
+            n += t.await.unwrap();
+        }
+        let b = world.batches.lock().unwrap().len();
+        world.batches.lock().unwrap().clear();
+        println!("{width}: {:.0}/s, {} per batch", n as f64 / started.elapsed().as_secs_f64(), n as usize / b);
+    }
+}
