@@ -416,12 +416,21 @@ impl Client {
         self.command(Command::MarkRead(conversation)).map(|_| ())
     }
 
-    /// A durable event stream: `consumer` names a stored position that survives restarts.
+    /// A durable event stream: `consumer` names a stored position that survives restarts. A new consumer begins with
+    /// the first event of the profile.
     ///
     /// # Errors
     /// As [`Self::whoami`].
     pub fn events(&self, consumer: &str) -> Result<EventStream, Error> {
         EventStream::new(self.clone(), consumer)
+    }
+
+    /// As [`Self::events`], but a new consumer begins with what happens from now on.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn events_from_now(&self, consumer: &str) -> Result<EventStream, Error> {
+        EventStream::from_now(self.clone(), consumer)
     }
 
     /// Ends connection and threads, and releases the profile, whatever handles are left: they answer `Closed`.

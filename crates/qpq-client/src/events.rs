@@ -21,8 +21,20 @@ pub struct EventStream {
 impl EventStream {
     pub(crate) fn new(client: Client, consumer: &str) -> Result<Self, Error> {
         let name = consumer.to_owned();
-        let position = client.look(move |query| query.consumer(&name))?;
+        let position = client.look(move |query| query.consumer(&name))?.unwrap_or(0);
         Ok(Self { client, consumer: consumer.to_owned(), position, acknowledged: position, buffer: VecDeque::new() })
+    }
+
+    /// A consumer that has never been here begins with what happens from now on.
+    pub(crate) fn from_now(client: Client, consumer: &str) -> Result<Self, Error> {
+        let name = consumer.to_owned();
+        let (known, last) = client.look(move |query| Ok((query.consumer(&name)?, query.last_event()?)))?;
+        let mut stream = Self::new(client, consumer)?;
+        if known.is_none() {
+            stream.position = last;
+            stream.acknowledge()?;
+        }
+        Ok(stream)
     }
 
     /// The next event after the last one returned. Waits up to `timeout`; `None` when nothing came.

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::store::rows::{
     AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow, OutboxRow,
-    QuarantineRow, Row as _, WishKind, WishRow, conversation_key, number,
+    QuarantineRow, Row as _, WishKind, WishRow, conversation_key,
 };
 use crate::store::{Store, StoreError, Table, decode};
 use crate::view::{
@@ -279,9 +279,21 @@ impl<'a> Query<'a> {
         }))
     }
 
-    /// How far a consumer has come with the events.
-    pub fn consumer(&self, consumer: &str) -> Result<u64, Error> {
-        Ok(number(self.store, &format!("consumer {consumer}"))?)
+    /// How far a consumer has come with the events; none for one that never acknowledged anything.
+    pub fn consumer(&self, consumer: &str) -> Result<Option<u64>, Error> {
+        let position = self.store.get(Table::Counters, format!("consumer {consumer}").as_bytes())?;
+        Ok(position.map(|bytes| decode(&bytes)).transpose()?)
+    }
+
+    /// The position of the newest event.
+    pub fn last_event(&self) -> Result<u64, Error> {
+        let mut last = 0;
+        loop {
+            match self.store.events(last, 1000)?.last() {
+                Some((position, _)) => last = *position,
+                None => return Ok(last),
+            }
+        }
     }
 
     /// Whether nothing is under way: no request, no join, and no wish whose time has come in a group that works.

@@ -23,7 +23,7 @@ impl Feed {
     pub fn start(client: &Client, shared: &Arc<Shared>, output: &Output, printer: Printer) -> Result<Self, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut worker = Worker {
-            stream: client.events("repl")?,
+            stream: client.events_from_now("repl")?,
             client: client.clone(),
             shared: Arc::clone(shared),
             output: output.clone(),
