@@ -6,7 +6,7 @@
 //! To run one inside another program:
 //!
 //! ```no_run
-//! let config = qpq_server::Config::development("/tmp/qpq".into());
+//! let config = qpq_server::Config::development("data".into());
 //! let server = qpq_server::Server::start(config)?;
 //! println!("{} {}", server.address(), server.fingerprint());
 //! server.stop()?;

@@ -56,7 +56,7 @@ impl Ctx<'_> {
     }
 }
 
-/// One-time key packages of the hybrid suite. A server takes a hundred: enough for this stock, the one that it replaces
+/// One-time key packages of the hybrid suite. A server takes at least a hundred: enough for this stock, the one that it replaces
 /// every other week, and a refill.
 const STOCK: u32 = 30;
 /// Groups of the classic suite are rare.

@@ -141,9 +141,7 @@ where
 
 fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, after: &After, writable: &AtomicBool) {
     let mut batch = Vec::with_capacity(BATCH);
-    let mut last = Last::default();
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
-        last.gather(&mut jobs, &mut batch);
         let started = Instant::now();
         let size = batch.len();
         match transact(connection, &mut batch) {
@@ -163,29 +161,7 @@ fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, after: &
                 batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
             }
         }
-        last = Last { size, duration: started.elapsed() };
-        (after.observer)(size, last.duration);
-    }
-}
-
-/// The transaction before.
-#[derive(Default)]
-struct Last {
-    size: usize,
-    duration: Duration,
-}
-
-impl Last {
-    /// Callers that were answered together come back almost together. Waiting for them for a fraction of what a
-    /// transaction takes spares every other one of them; who is alone waits for nobody.
-    fn gather(&self, jobs: &mut mpsc::Receiver<Box<dyn Job>>, batch: &mut Vec<Box<dyn Job>>) {
-        let until = Instant::now() + (self.duration / 4).min(LONGEST_GATHERING);
-        while batch.len() < self.size && Instant::now() < until {
-            match jobs.try_recv() {
-                Ok(job) => batch.push(job),
-                Err(_) => std::thread::sleep(NAP),
-            }
-        }
+        (after.observer)(size, started.elapsed());
     }
 }
 
@@ -219,12 +195,6 @@ fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pendin
 
 /// Jobs that may wait. At thousands of jobs a second this is well below a second's work; more would only grow latency.
 const QUEUE: usize = 1024;
-
-/// The most that gathering may add to anybody's wait.
-const LONGEST_GATHERING: Duration = Duration::from_millis(1);
-
-/// As short as the operating system makes it.
-const NAP: Duration = Duration::from_micros(50);
 
 /// How long a caller may wait for room in the queue before it is told to come back later.
 const PATIENCE: Duration = Duration::from_secs(2);
