@@ -89,6 +89,7 @@ pub enum Purpose {
     },
     Tree {
         group: GroupId,
+        epoch: Epoch,
     },
 }
 

@@ -189,11 +189,13 @@ impl Body {
                 let receipt = receipt?;
                 let list = receipt.get_targets()?;
                 read::count("receipt.targets", list.len(), limits::RECEIPT_TARGETS)?;
+                let kind = match receipt.get_kind() {
+                    Ok(content_capnp::receipt::Kind::Delivered) => ReceiptKind::Delivered,
+                    Ok(content_capnp::receipt::Kind::Read) => ReceiptKind::Read,
+                    Err(capnp::NotInSchema(_)) => return Ok(Self::Unknown),
+                };
                 Self::Receipt {
-                    kind: match receipt.get_kind()? {
-                        content_capnp::receipt::Kind::Delivered => ReceiptKind::Delivered,
-                        content_capnp::receipt::Kind::Read => ReceiptKind::Read,
-                    },
+                    kind,
                     targets: list
                         .iter()
                         .map(|target| read::array("receipt.targets", target).map(MessageId))

@@ -20,6 +20,9 @@ pub enum TrustError {
     /// The group's rules do not let this member do that.
     #[error("not allowed: {0}")]
     Forbidden(&'static str),
+    /// Somebody was added while others wait to be removed who asked to leave: newcomers could not tell why those go.
+    #[error("those who left must be removed before anybody is added")]
+    LeaversRemain,
     /// MLS itself refuses it.
     #[error("MLS: {0}")]
     Mls(String),

@@ -80,7 +80,7 @@ impl Manifest {
             return Err(TrustError::Rollback { known: known.version(), offered: self.version() });
         }
         let forked = self.version() == known.version() && self.encoded != known.encoded
-            || self.version() == known.version() + 1 && self.body.previous != Some(known.hash());
+            || Some(self.version()) == known.version().checked_add(1) && self.body.previous != Some(known.hash());
         if forked { Err(TrustError::NotAuthentic("two manifests of one version")) } else { Ok(()) }
     }
 }

@@ -33,8 +33,12 @@ pub fn check(change: &Change<'_>) -> Result<(), TrustError> {
     if before.kind == GroupKind::Direct && before != after {
         return Err(TrustError::Forbidden("a direct conversation has no name, roles or rules to change"));
     }
-    let strangers_added = added.iter().filter(|leaf| !own(leaf)).any(|leaf| !members.contains(&leaf.identity));
-    if before.kind == GroupKind::Direct && strangers_added && members.len() != 1 {
+    if !added.is_empty() && leaving.iter().any(|device| !removed.iter().any(|leaf| leaf.device == *device)) {
+        return Err(TrustError::LeaversRemain);
+    }
+    let strangers: BTreeSet<_> = added.iter().map(|leaf| leaf.identity).filter(|who| !members.contains(who)).collect();
+    // Its only addition is that of the other one, at its creation.
+    if before.kind == GroupKind::Direct && !strangers.is_empty() && (members.len() != 1 || strangers.len() != 1) {
         return Err(TrustError::Forbidden("nobody can be added to a direct conversation"));
     }
     if !added.iter().all(|leaf| own(&leaf)) && before.kind == GroupKind::Group && !may(before, before.add, members, who)
@@ -130,13 +134,14 @@ mod tests {
     fn roles_decide() {
         let open = group(&[1], Who::Members);
         let closed = group(&[1], Who::Admins);
-        assert!(outcome(2, &[9], &[], &open, &open));
-        assert!(!outcome(2, &[9], &[], &closed, &closed));
-        assert!(outcome(1, &[9], &[], &closed, &closed));
+        assert!(outcome(2, &[9], &[3], &open, &open));
+        assert!(!outcome(2, &[9], &[3], &closed, &closed));
+        assert!(outcome(1, &[9], &[3], &closed, &closed));
+        assert!(!outcome(1, &[9], &[], &closed, &closed), "nobody is added before the leavers are gone");
         assert!(outcome(1, &[], &[2], &open, &open));
         assert!(!outcome(2, &[], &[1], &open, &open));
         assert!(outcome(2, &[], &[3], &closed, &closed), "anybody may remove a leaver");
-        assert!(outcome(2, &[2], &[2], &closed, &closed), "own devices are one's own business");
+        assert!(outcome(2, &[2], &[2, 3], &closed, &closed), "own devices are one's own business");
     }
 
     #[test]
@@ -156,14 +161,14 @@ mod tests {
     #[test]
     fn a_group_without_admins_belongs_to_its_members() {
         let orphaned = group(&[9], Who::Admins);
-        assert!(outcome(2, &[8], &[], &orphaned, &orphaned));
+        assert!(outcome(2, &[8], &[3], &orphaned, &orphaned));
         assert!(outcome(2, &[], &[], &orphaned, &group(&[2], Who::Admins)));
     }
 
     #[test]
     fn direct_conversations_stay_as_they_are() {
         let direct = GroupState { kind: GroupKind::Direct, ..group(&[], Who::Members) };
-        assert!(!outcome(1, &[9], &[], &direct, &direct));
+        assert!(!outcome(1, &[9], &[3], &direct, &direct));
         assert!(!outcome(1, &[], &[2], &direct, &direct));
         assert!(!outcome(1, &[], &[], &direct, &GroupState { name: vec![1], ..direct.clone() }));
         assert!(outcome(1, &[], &[], &direct, &direct), "a self-update is fine");

@@ -56,6 +56,11 @@ pub fn seal(device: DeviceId, public_key: &[u8], plaintext: &[u8]) -> Result<Vec
     Ok([&[FORMAT], encapsulated, &sealed].concat())
 }
 
+/// Whether these bytes are an X-Wing key at all; of the right length they always are in a manifest.
+pub fn is_key(public_key: &[u8]) -> bool {
+    EncapsulationKey::try_from(public_key).is_ok()
+}
+
 /// Why nothing could be sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {

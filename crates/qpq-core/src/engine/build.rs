@@ -43,7 +43,7 @@ impl Ctx<'_> {
         if !claims.is_empty() {
             return Ok(Progress::InFlight(claims));
         }
-        let newcomers = match self.newcomers(wish, members)? {
+        let newcomers = match self.newcomers(wish, members, suite)? {
             Ok(newcomers) => newcomers,
             Err(reason) => return Ok(Progress::Refused(reason)),
         };
@@ -82,6 +82,7 @@ impl Ctx<'_> {
             leaving: vec![],
             awaiting: vec![],
             joined_by: None,
+            joined: Epoch(0),
             refreshed: self.now,
         };
         let first = if newcomers.is_empty() {
@@ -180,7 +181,7 @@ impl Ctx<'_> {
                 if !claims.is_empty() {
                     return Ok(Plan::Progress(Progress::InFlight(claims)));
                 }
-                let newcomers = match self.newcomers(wish, &missing)? {
+                let newcomers = match self.newcomers(wish, &missing, row.suite)? {
                     Ok(newcomers) if newcomers.is_empty() => return Ok(Plan::Progress(Progress::Done)),
                     Ok(newcomers) => newcomers,
                     Err(reason) => return Ok(Plan::Progress(Progress::Refused(reason))),
@@ -230,8 +231,13 @@ impl Ctx<'_> {
     }
 
     /// Checks the claimed key packages of `who` against their manifests.
-    fn newcomers(&mut self, wish: &WishRow, who: &[IdentityId]) -> Result<Result<Vec<Newcomer>, String>, Error> {
-        let mut newcomers = Vec::new();
+    fn newcomers(
+        &mut self,
+        wish: &WishRow,
+        who: &[IdentityId],
+        suite: u16,
+    ) -> Result<Result<Vec<Newcomer>, String>, Error> {
+        let mut newcomers: Vec<Newcomer> = Vec::new();
         for claimed in wish.claimed.iter().filter(|claimed| who.contains(&claimed.identity)) {
             let contact = self.contact(claimed.identity)?;
             let manifest = Manifest::verify(&contact.manifest)?;
@@ -245,6 +251,10 @@ impl Ctx<'_> {
                         Err("the server offered a key package that is not this user's; nobody was added".into()),
                     );
                 };
+                let twice = newcomers.iter().any(|newcomer| newcomer.device == valid.device);
+                if valid.suite.number() != suite || twice || !envelope::is_key(&record.envelope_key) {
+                    return Ok(Err("a key package or envelope key of this user cannot be used; nobody was added".into()));
+                }
                 newcomers.push(Newcomer {
                     device: valid.device,
                     envelope_key: record.envelope_key.clone(),

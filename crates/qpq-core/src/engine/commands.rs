@@ -63,7 +63,8 @@ impl Ctx<'_> {
     /// A direct conversation that could not be made before is tried again whenever somebody wants it.
     fn ensure_started(&mut self, id: ConversationId) -> Result<(), Error> {
         let ConversationId::Direct(with) = id else { return Ok(()) };
-        if self.group_of(id)?.is_none() && !self.is_starting(id)? {
+        let expected = self.conversation(id)?.expects.is_some();
+        if self.group_of(id)?.is_none() && !expected && !self.is_starting(id)? {
             let members = if with == self.account.identity { vec![] } else { vec![with] };
             let suite = Suite::Hybrid.number();
             self.wish(id, WishKind::Start { suite, name: String::new(), members }, Duration::ZERO)?;
@@ -153,6 +154,9 @@ impl Ctx<'_> {
         let mut contact = ContactRow::load(self.store, &identity)?
             .ok_or_else(|| Error::BadInput("this identity is not known here".into()))?;
         contact.trust = trust;
+        if trust != Trust::Rejected && contact.name.is_none() {
+            contact.name = contact.claimed_name.take();
+        }
         contact.save(self.store)?;
         if trust != Trust::Rejected
             && let Some(name) = contact.name

@@ -132,6 +132,7 @@ impl<'a> Ctx<'a> {
                 last_activity: self.now,
                 last_number: 0,
                 read_number: 0,
+                expects: None,
             },
         })
     }
@@ -160,6 +161,7 @@ impl<'a> Ctx<'a> {
             None => ContactRow {
                 identity,
                 name: None,
+                claimed_name: None,
                 trust: Trust::Unverified,
                 replaced_by: None,
                 manifest: Vec::new(),

@@ -67,17 +67,26 @@ impl Ctx<'_> {
 
     /// Pins a name on first contact. Answers the identity that it was pinned to before, if that is another one.
     fn pin(&mut self, name: &UserName, identity: IdentityId) -> Result<Option<IdentityId>, Error> {
-        let mut contact = self.contact(identity)?;
-        if contact.name.is_none() {
-            contact.name = Some(name.clone());
-            contact.save(self.store)?;
-        }
         let key = name.as_str().as_bytes();
-        let Some(bytes) = self.store.get(Table::Names, key)? else {
-            self.store.put(Table::Names, key, &identity.0)?;
-            return Ok(None);
+        let pinned = match self.store.get(Table::Names, key)? {
+            // One's own name is pinned to oneself.
+            _ if *name == self.account.name => self.account.identity,
+            Some(bytes) => IdentityId::try_from(&bytes[..]).map_err(|_| corrupt("a pinned name"))?,
+            None => {
+                self.store.put(Table::Names, key, &identity.0)?;
+                identity
+            }
         };
-        let pinned = IdentityId::try_from(&bytes[..]).map_err(|_| corrupt("a pinned name"))?;
+        let mut contact = self.contact(identity)?;
+        if pinned == identity && contact.name.is_none() {
+            contact.name = Some(name.clone());
+        } else if pinned != identity {
+            contact.claimed_name = Some(name.clone());
+        }
+        contact.save(self.store)?;
+        if pinned == self.account.identity {
+            return Ok((pinned != identity).then_some(pinned));
+        }
         let mut old = self.contact(pinned)?;
         let replaced_by = (pinned != identity).then_some(identity);
         if old.replaced_by != replaced_by {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use qpq_proto::ids::{GroupId, IdentityId, MessageId};
 use qpq_proto::stream::LogId;
+use qpq_proto::time::Timestamp;
 
 use super::Effect;
 use super::ctx::{Ctx, is_followed};
@@ -16,7 +17,8 @@ use crate::store::Table;
 use crate::store::decode;
 use crate::store::encode;
 use crate::store::rows::{
-    ConversationRow, EventRowKind, GroupRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key,
+    ConversationRow, EventRowKind, GroupRow, JoinRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key,
+    number, set_number,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -40,6 +42,9 @@ impl Ctx<'_> {
             self.account.registered = true;
             self.account.save(self.store)?;
         }
+        for row in OutboxRow::all(self.store)? {
+            self.effect(Effect::Request { id: row.id, request: row.request });
+        }
         self.renew_key_packages()?;
         let after = self.inbox_cursor()?;
         self.effect(Effect::Subscribe { log: LogId::Inbox, after });
@@ -49,9 +54,7 @@ impl Ctx<'_> {
             }
             self.refresh_when_due(&row)?;
         }
-        for row in OutboxRow::all(self.store)? {
-            self.effect(Effect::Request { id: row.id, request: row.request });
-        }
+        set_number(self.store, UPKEEP, self.now.0)?;
         self.touch_all()
     }
 
@@ -63,9 +66,17 @@ impl Ctx<'_> {
             let due = row.attempts > 0 && row.not_before <= self.now;
             if due {
                 // Until the next refusal it counts as on its way.
-                row.not_before = qpq_proto::time::Timestamp(u64::MAX);
+                row.not_before = Timestamp(u64::MAX);
                 row.save(self.store)?;
                 self.effect(Effect::Request { id: row.id, request: row.request });
+            }
+        }
+        // A connection may last for months.
+        if self.now.since(Timestamp(number(self.store, UPKEEP)?)) > UPKEEP_EVERY {
+            set_number(self.store, UPKEEP, self.now.0)?;
+            self.renew_key_packages()?;
+            for row in GroupRow::all(self.store)? {
+                self.refresh_when_due(&row)?;
             }
         }
         self.touch_all()
@@ -92,7 +103,16 @@ impl Ctx<'_> {
         while conversation.in_flight.is_empty() {
             let Some(wish) = self.next_wish(id)? else { return Ok(()) };
             let reference = WishRef { conversation: id, id: wish.id };
-            match self.attempt(&wish, reference)? {
+            let progress = match self.attempt(&wish, reference) {
+                Err(error @ (Error::Store(_) | Error::Random(_))) => return Err(error),
+                // What others published or the server answered does not fit: this wish fails, and nothing else.
+                Err(error) => {
+                    self.undo_attempt(id)?;
+                    Progress::Refused(error.to_string())
+                }
+                Ok(progress) => progress,
+            };
+            match progress {
                 Progress::Done => self.settle(&wish, Ok(()))?,
                 Progress::Wait => return Ok(()),
                 Progress::Refused(reason) => self.settle(&wish, Err(reason))?,
@@ -104,6 +124,14 @@ impl Ctx<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A commit that was staged and never left must not stand in the way of the next one.
+    fn undo_attempt(&mut self, id: ConversationId) -> Result<(), Error> {
+        match self.group_of(id)? {
+            Some(mut row) if row.pending.is_none() => self.drop_pending(&mut row),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The first wish whose time has come.
@@ -148,6 +176,12 @@ impl Ctx<'_> {
             WishKind::Start { .. } => Ok(Progress::Done),
             WishKind::Send { message } => self.post(row, reference, *message),
             WishKind::Leave => self.leave(row, reference),
+            WishKind::Add { .. } if !row.leaving.is_empty() => {
+                // Whoever is added could not know why they go: first the leavers, then the newcomers.
+                let leavers = self.leavers_wish(wish.conversation, Duration::ZERO)?;
+                let reference = WishRef { conversation: wish.conversation, id: leavers.id };
+                self.commit(row, &leavers, reference)
+            }
             WishKind::Add { .. }
             | WishKind::Remove { .. }
             | WishKind::Rename { .. }
@@ -155,6 +189,19 @@ impl Ctx<'_> {
             | WishKind::UpdateKey
             | WishKind::RemoveLeavers => self.commit(row, wish, reference),
         }
+    }
+
+    /// The wish to carry out leaves; there is at most one in a conversation.
+    pub(super) fn leavers_wish(&mut self, id: ConversationId, delay: Duration) -> Result<WishRow, Error> {
+        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
+            let wish: WishRow = decode(&bytes)?;
+            if wish.kind == WishKind::RemoveLeavers {
+                return Ok(wish);
+            }
+        }
+        let wish = self.wish(id, WishKind::RemoveLeavers, delay)?;
+        let reference = WishRef { conversation: id, id: wish };
+        WishRow::load(self.store, &reference)?.ok_or_else(|| Error::BadInput("a wish that was just stored".into()))
     }
 
     /// Claims the key packages of those for whom none were claimed yet.
@@ -240,6 +287,11 @@ impl Ctx<'_> {
         row.save(self.store)?;
         self.delete_mls(row.group)?;
         self.forget_requests(row.group)?;
+        // A Welcome to come back may have overtaken the end.
+        if let Some(waiting) = JoinRow::load(self.store, &row.group)? {
+            let (group, epoch) = (waiting.group, waiting.epoch);
+            self.request(Request::Tree { group, epoch }, Purpose::Tree { group, epoch })?;
+        }
         self.touch(row.conversation);
         Ok(())
     }
@@ -290,4 +342,7 @@ fn describe(kind: &WishKind) -> &'static str {
     }
 }
 
+/// The counter that holds when keys were last looked after.
+const UPKEEP: &str = "upkeep";
+const UPKEEP_EVERY: Duration = Duration::from_secs(3600);
 const REFRESH_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -12,12 +12,15 @@ use qpq_trust::suite::Suite;
 
 use super::Effect;
 use super::ctx::{Ctx, INBOX_CURSOR};
+use super::directory::Standing;
 use crate::crypto::envelope::EnvelopeKey;
 use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group, welcome};
 use crate::request::{Purpose, Request};
-use crate::store::rows::{EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number};
+use crate::store::rows::{
+    ConversationRow, EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number,
+};
 use crate::view::{ConversationId, ConversationState};
 
 impl Ctx<'_> {
@@ -64,15 +67,31 @@ impl Ctx<'_> {
         let bytes =
             key.open(self.account.device, &entry.payload).map_err(|error| Error::BadInput(error.to_string()))?;
         let bundle = WelcomeBundle::decode(&bytes).map_err(TrustError::from)?;
-        JoinRow { group: bundle.group, bundle: bytes.to_vec(), at: entry.at, seq: entry.seq }.save(self.store)?;
-        let request = Request::Tree { group: bundle.group, epoch: bundle.epoch };
-        self.request(request, Purpose::Tree { group: bundle.group })?;
+        let (group, epoch) = (bundle.group, bundle.epoch);
+        if let Some(waiting) = JoinRow::load(self.store, &group)?
+            && waiting.epoch >= epoch
+        {
+            return Err(Error::BadInput("a later Welcome to the same group is there already".into()));
+        }
+        JoinRow { group, epoch, bundle: bytes.to_vec(), at: entry.at, seq: entry.seq }.save(self.store)?;
+        self.request(Request::Tree { group, epoch }, Purpose::Tree { group, epoch })?;
         Ok(())
     }
 
     /// The tree has come: the Welcome can be used.
-    pub(super) fn join(&mut self, id: GroupId, tree: &[u8]) -> Result<(), Error> {
-        let Some(waiting) = JoinRow::load(self.store, &id)? else { return Ok(()) };
+    pub(super) fn join(&mut self, id: GroupId, epoch: Epoch, tree: &[u8]) -> Result<(), Error> {
+        let Some(waiting) = self.waiting_join(id, epoch)? else { return Ok(()) };
+        if let Some(known) = GroupRow::load(self.store, &id)?
+            && matches!(known.state, ConversationState::Active | ConversationState::Starting)
+        {
+            let mls = self.take_mls(id)?;
+            let current = group::epoch(&mls);
+            self.keep_mls(id, mls);
+            if epoch > current {
+                // Removed and added again, and the log has not come that far: the Welcome is used when it has.
+                return Ok(());
+            }
+        }
         JoinRow::delete(self.store, &id)?;
         match self.join_now(&waiting, tree) {
             Ok(()) => Ok(()),
@@ -81,8 +100,13 @@ impl Ctx<'_> {
         }
     }
 
-    pub(super) fn join_refused(&mut self, id: GroupId, refusal: &Refusal) -> Result<(), Error> {
-        let Some(waiting) = JoinRow::load(self.store, &id)? else { return Ok(()) };
+    /// The Welcome that a tree was asked for, unless a later one has taken its place.
+    fn waiting_join(&mut self, id: GroupId, epoch: Epoch) -> Result<Option<JoinRow>, Error> {
+        Ok(JoinRow::load(self.store, &id)?.filter(|waiting| waiting.epoch == epoch))
+    }
+
+    pub(super) fn join_refused(&mut self, id: GroupId, epoch: Epoch, refusal: &Refusal) -> Result<(), Error> {
+        let Some(waiting) = self.waiting_join(id, epoch)? else { return Ok(()) };
         JoinRow::delete(self.store, &id)?;
         self.quarantine_join(waiting, refusal.detail.clone())
     }
@@ -100,7 +124,8 @@ impl Ctx<'_> {
 
     fn join_now(&mut self, waiting: &JoinRow, tree: &[u8]) -> Result<(), Error> {
         let bundle = WelcomeBundle::decode(&waiting.bundle).map_err(TrustError::from)?;
-        if let Some(known) = GroupRow::load(self.store, &bundle.group)?
+        let known = GroupRow::load(self.store, &bundle.group)?;
+        if let Some(known) = &known
             && matches!(known.state, ConversationState::Active | ConversationState::Starting)
         {
             return Err(Error::BadInput("a Welcome to a group that this device is in".into()));
@@ -110,8 +135,8 @@ impl Ctx<'_> {
         let leaves: Vec<Leaf> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf).collect();
         let state = trust_group::state(mls.public_group())?;
         let conversation = self.conversation_for(state.kind, bundle.group, &leaves)?;
-        let name = group_name::open_name(&bundle.name_key, bundle.group, &state.name)
-            .map_err(|error| Error::BadInput(error.to_string()))?;
+        // A member who wrapped garbage has harmed the name and nothing else.
+        let name = group_name::open_name(&bundle.name_key, bundle.group, &state.name).unwrap_or_default();
         let mut row = GroupRow {
             group: bundle.group,
             conversation,
@@ -120,7 +145,8 @@ impl Ctx<'_> {
             name_key: bundle.name_key,
             suite: Suite::try_from(mls.ciphersuite())?.number(),
             state: ConversationState::Active,
-            cursor: Seq(0),
+            cursor: known.map_or(Seq(0), |known| known.cursor),
+            joined: bundle.epoch,
             pending: None,
             wait_for: Epoch(0),
             leaving: vec![],
@@ -133,6 +159,7 @@ impl Ctx<'_> {
         row.save(self.store)?;
         let mut known = self.conversation(conversation)?;
         known.group = Some(bundle.group);
+        known.expects = None;
         known.last_activity = self.now;
         known.in_flight.clear();
         known.save(self.store)?;
@@ -164,6 +191,9 @@ impl Ctx<'_> {
     /// All questions are answered: announce the group, if it is new, and go on with its log.
     pub(super) fn resume_log(&mut self, mut row: GroupRow) -> Result<(), Error> {
         if let Some((by, _)) = row.joined_by.take() {
+            if !self.is_as_it_says(&row, by)? {
+                return self.discard_group(row);
+            }
             row.save(self.store)?;
             // That two people talk to each other is no news beside what they say.
             if row.kind == GroupKind::Group {
@@ -174,13 +204,48 @@ impl Ctx<'_> {
         self.work_off_backlog(row)
     }
 
+    /// Whether the adder, and in a direct conversation everybody, is who the credentials say: a server and a member could
+    /// otherwise let a stranger speak in the name of somebody whom the user knows.
+    fn is_as_it_says(&mut self, row: &GroupRow, by: IdentityId) -> Result<bool, Error> {
+        let mls = self.take_mls(row.group)?;
+        let leaves: Vec<Leaf> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf).collect();
+        self.keep_mls(row.group, mls);
+        for leaf in leaves.iter().filter(|leaf| row.kind == GroupKind::Direct || leaf.id.identity == by) {
+            if self.standing(leaf)? != Standing::Listed {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Forgets a group that was never shown.
+    fn discard_group(&mut self, row: GroupRow) -> Result<(), Error> {
+        self.delete_mls(row.group)?;
+        GroupRow::delete(self.store, &row.group)?;
+        if matches!(row.conversation, ConversationId::Group(_)) {
+            return Ok(ConversationRow::delete(self.store, &row.conversation)?);
+        }
+        let mut conversation = self.conversation(row.conversation)?;
+        conversation.group = None;
+        Ok(conversation.save(self.store)?)
+    }
+
     /// Keeps what could not be processed, and says so.
     pub(super) fn quarantine(&mut self, entry: Entry, reason: String) -> Result<(), Error> {
+        self.quarantine_with(entry, reason, None)
+    }
+
+    pub(super) fn quarantine_with(
+        &mut self,
+        entry: Entry,
+        reason: String,
+        plaintext: Option<serde_bytes::ByteBuf>,
+    ) -> Result<(), Error> {
         let conversation = match entry.log {
             LogId::Inbox => None,
             LogId::Group(group) => GroupRow::load(self.store, &group)?.map(|row| row.conversation),
         };
-        QuarantineRow { entry, reason: reason.clone() }.save(self.store)?;
+        QuarantineRow { entry, reason: reason.clone(), plaintext }.save(self.store)?;
         self.event(conversation, EventRowKind::Gap { count: 1, reason })
     }
 }

@@ -20,9 +20,7 @@ use super::directory::Standing;
 use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group};
-use crate::store::rows::{
-    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, Row as _, WishKind, conversation_key,
-};
+use crate::store::rows::{BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, Row as _};
 use crate::store::{Table, decode};
 use crate::view::{ConversationState, MessageStatus};
 
@@ -117,6 +115,9 @@ impl Ctx<'_> {
         }
         let message = MlsMessageIn::tls_deserialize_exact_bytes(&entry.payload).map_err(Error::mls)?;
         let message = message.try_into_protocol_message().map_err(Error::mls)?;
+        if is_of_an_earlier_stay(row, &message) {
+            return Ok(());
+        }
         let mut mls = self.take_mls(row.group)?;
         let processed = process(&self.provider(), &mut mls, message)?;
         self.keep_mls(row.group, mls);
@@ -125,7 +126,13 @@ impl Ctx<'_> {
             return Err(Error::BadInput("an entry of another kind than it says".into()));
         };
         let content_bytes = plain.into_bytes();
-        let content = Content::decode(&content_bytes).map_err(TrustError::from)?;
+        let content = match Content::decode(&content_bytes) {
+            Ok(content) => content,
+            Err(error) => {
+                let plaintext = Some(serde_bytes::ByteBuf::from(content_bytes));
+                return self.quarantine_with(entry.clone(), error.to_string(), plaintext);
+            }
+        };
         let held = self.standing(&leaf)? != Standing::Listed;
         let own = leaf.id.identity == self.account.identity;
         let new = self.store.insert_message(&MessageRow {
@@ -182,7 +189,12 @@ impl Ctx<'_> {
             self.settle_reference(pending.wish, Ok(()))?;
             return Ok(Taken::Done);
         }
-        let mut processed = process(&provider, &mut mls, read_handshake(&entry.payload)?)?;
+        let message = read_handshake(&entry.payload)?;
+        if is_of_an_earlier_stay(row, &message) {
+            self.keep_mls(row.group, mls);
+            return Ok(Taken::Done);
+        }
+        let mut processed = process(&provider, &mut mls, message)?;
         if let ProcessedMessageContent::UnresolvedAppDataCommit(unresolved) = processed.content() {
             let updates = state_updates(mls.app_data_dictionary_updater(), unresolved.app_data_update_proposals())?;
             processed = mls.resolve_app_data_commit(&provider, processed, updates).map_err(Error::mls)?;
@@ -193,6 +205,10 @@ impl Ctx<'_> {
         };
         let review = review(mls.public_group(), &sender, &staged, &leaving)?;
         let name_key = new_name_key(&provider, &mls, row.group, &review)?;
+        // A device that its identity does not list has a leaf at most, never a say.
+        if self.standing(&review.committer)? == Standing::Unlisted {
+            return Err(TrustError::UnlistedDevice.into());
+        }
         self.check_leaves(row, &review.added)?;
         if !row.awaiting.is_empty() {
             // The staged commit is dropped; it changed nothing and is processed again when the answers are there.
@@ -256,8 +272,12 @@ impl Ctx<'_> {
     /// Somebody leaves: the one whose leaf comes first removes them at once, the others step in later if that one is
     /// not there.
     fn leave_entry(&mut self, row: &mut GroupRow, entry: &Entry) -> Result<(), Error> {
+        let message = read_handshake(&entry.payload)?;
+        if is_of_an_earlier_stay(row, &message) {
+            return Ok(());
+        }
         let mut mls = self.take_mls(row.group)?;
-        let processed = process(&self.provider(), &mut mls, read_handshake(&entry.payload)?)?;
+        let processed = process(&self.provider(), &mut mls, message)?;
         let sender = processed.sender().clone();
         let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
             return Err(Error::BadInput("an entry of another kind than it says".into()));
@@ -274,16 +294,15 @@ impl Ctx<'_> {
         row.leaving.push(leaver.id.device);
         let who = leaver.id.identity;
         self.event(Some(row.conversation), EventRowKind::MemberRemoved { who, by: who })?;
-        let waiting = self.store.scan(Table::Wishes, &conversation_key(row.conversation))?;
-        let already = waiting.iter().any(|(_, bytes)| {
-            decode::<crate::store::rows::WishRow>(bytes).is_ok_and(|wish| wish.kind == WishKind::RemoveLeavers)
-        });
-        if !already {
-            let delay = Duration::from_secs(5) * u32::try_from(rank.min(60)).unwrap_or(60);
-            self.wish(row.conversation, WishKind::RemoveLeavers, delay)?;
-        }
+        let delay = Duration::from_secs(5) * u32::try_from(rank.min(60)).unwrap_or(60);
+        self.leavers_wish(row.conversation, delay)?;
         Ok(())
     }
+}
+
+/// Whoever was removed and came back reads on where the first stay ended; what is left of that cannot be read any more.
+fn is_of_an_earlier_stay(row: &GroupRow, message: &ProtocolMessage) -> bool {
+    message.epoch().as_u64() < row.joined.0
 }
 
 fn process(

@@ -34,8 +34,7 @@ use ctx::Ctx;
 
 pub use query::Query;
 
-/// Something that the engine has to deal with.
-#[derive(Debug)]
+/// Something that the engine has to deal with. No `Debug`: plaintext is among it.
 pub enum Input {
     Command(Command),
     /// A session was granted; the server's domain.
@@ -56,7 +55,6 @@ pub enum Input {
 }
 
 /// A wish of the user.
-#[derive(Debug)]
 pub enum Command {
     /// Ask the directory who a name is. Answered with [`Effect::LookedUp`].
     LookUp(UserName),

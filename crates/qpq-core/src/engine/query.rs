@@ -227,13 +227,20 @@ impl<'a> Query<'a> {
     pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
         let rows = self.store.events(after, limit)?;
         let contacts = &mut BTreeMap::new();
+        let mut conversations: BTreeMap<ConversationId, Option<Conversation>> = BTreeMap::new();
         let mut events = Vec::with_capacity(rows.len());
         for (position, bytes) in rows {
             let row: EventRow = decode(&bytes)?;
+            // Most events of a batch belong to a few conversations.
             let conversation = match row.conversation {
-                Some(id) => ConversationRow::load(self.store, &id)?
-                    .map(|conversation| self.conversation_view(&conversation, false))
-                    .transpose()?,
+                Some(id) => match conversations.entry(id) {
+                    Entry::Occupied(known) => known.get().clone(),
+                    Entry::Vacant(free) => {
+                        let found = ConversationRow::load(self.store, &id)?;
+                        let view = found.map(|found| self.conversation_view(&found, false)).transpose()?;
+                        free.insert(view).clone()
+                    }
+                },
                 None => None,
             };
             if let Some(kind) = self.event_view(row.conversation, row.kind, contacts)? {
@@ -302,8 +309,11 @@ impl<'a> Query<'a> {
             return Ok(false);
         }
         for wish in WishRow::all(self.store)?.iter().filter(|wish| wish.not_before <= now) {
-            let group = ConversationRow::load(self.store, &wish.conversation)?.and_then(|row| row.group);
-            let state = match group {
+            let conversation = ConversationRow::load(self.store, &wish.conversation)?;
+            if conversation.as_ref().is_some_and(|row| row.group.is_none() && row.expects.is_some()) {
+                continue;
+            }
+            let state = match conversation.and_then(|row| row.group) {
                 Some(group) => GroupRow::load(self.store, &group)?.map(|row| row.state),
                 None => None,
             };

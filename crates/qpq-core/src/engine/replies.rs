@@ -40,8 +40,8 @@ impl Ctx<'_> {
                 PostOutcome::StaleEpoch(head) => self.stale_post(hash, group, head),
             },
             (Purpose::Leave { wish, group }, Ok(Reply::Left(outcome))) => self.left(wish, group, outcome),
-            (Purpose::Tree { group }, Ok(Reply::Tree(tree))) => self.join(group, &tree),
-            (Purpose::Tree { group }, Err(refusal)) => self.join_refused(group, &refusal),
+            (Purpose::Tree { group, epoch }, Ok(Reply::Tree(tree))) => self.join(group, epoch, &tree),
+            (Purpose::Tree { group, epoch }, Err(refusal)) => self.join_refused(group, epoch, &refusal),
             (Purpose::PublishKeys, Ok(_)) => Ok(()),
             (Purpose::PublishKeys, Err(_)) => {
                 self.account.keys_published = None;
@@ -62,6 +62,10 @@ impl Ctx<'_> {
 
     fn claimed(&mut self, wish: WishRef, identity: IdentityId, packages: Vec<Vec<u8>>) -> Result<(), Error> {
         let Some(mut row) = WishRow::load(self.store, &wish)? else { return Ok(()) };
+        if packages.is_empty() {
+            // An identity without a key package can be added no more than one that does not exist.
+            return self.settle(&row, Err(NO_KEY_PACKAGES.to_owned()));
+        }
         let packages = packages.into_iter().map(serde_bytes::ByteBuf::from).collect();
         row.claimed.push(Claimed { identity, packages });
         Ok(row.save(self.store)?)
@@ -78,10 +82,15 @@ impl Ctx<'_> {
                 conversation.save(self.store)?;
                 self.subscribe(&row);
             }
-            CreateOutcome::Exists(_) => {
+            CreateOutcome::Exists(existing) => {
                 // Somebody was faster; the Welcome to that group is in the inbox, and what was to be sent waits for it.
                 self.delete_mls(group)?;
                 GroupRow::delete(self.store, &group)?;
+                let mut conversation = self.conversation(wish.conversation)?;
+                if conversation.group.is_none() {
+                    conversation.expects = Some(existing);
+                    conversation.save(self.store)?;
+                }
             }
         }
         if row.pending.is_none() || matches!(outcome, CreateOutcome::Exists(_)) {
@@ -100,8 +109,15 @@ impl Ctx<'_> {
 
     fn superseded(&mut self, group: GroupId, request: u64, head: Head) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
-        if row.pending.is_some_and(|pending| pending.request == request) {
+        if let Some(pending) = row.pending.filter(|pending| pending.request == request) {
             self.drop_pending(&mut row)?;
+            // The same epoch still: what stood against it, somebody's leave, is on its way to us in the log.
+            if row.wait_for >= head.epoch
+                && let Some(mut wish) = WishRow::load(self.store, &pending.wish)?
+            {
+                wish.not_before = self.now.after(Duration::from_millis(300));
+                wish.save(self.store)?;
+            }
         }
         row.wait_for = row.wait_for.max(head.epoch);
         row.save(self.store)?;
@@ -169,13 +185,17 @@ impl Ctx<'_> {
     fn refused(&mut self, purpose: &Purpose, refusal: &Refusal) -> Result<(), Error> {
         let Some(wish) = purpose.wish() else { return Ok(()) };
         match purpose {
-            Purpose::Post { hash, .. } => OwnRow::delete(self.store, hash)?,
+            // Should it be in the log after all, the log will say so.
+            Purpose::Post { .. } => {}
             Purpose::Create { group, .. } => {
                 self.delete_mls(*group)?;
                 GroupRow::delete(self.store, group)?;
                 let mut conversation = self.conversation(wish.conversation)?;
-                conversation.group = None;
-                conversation.save(self.store)?;
+                // The other one's group may have been joined in the meantime.
+                if conversation.group == Some(*group) {
+                    conversation.group = None;
+                    conversation.save(self.store)?;
+                }
             }
             Purpose::Commit { group, .. } => {
                 if let Some(mut row) = GroupRow::load(self.store, group)? {
@@ -194,10 +214,12 @@ impl Ctx<'_> {
         }
         let reason = match (purpose, refusal.code) {
             (Purpose::Claim { .. }, Code::NotFound) => {
-                "this user has no key packages on the server; they must come online first".to_owned()
+                NO_KEY_PACKAGES.to_owned()
             }
             _ => refusal.detail.clone(),
         };
         self.settle_reference(wish, Err(reason))
     }
 }
+
+const NO_KEY_PACKAGES: &str = "this user has no key packages on the server; they must come online first";

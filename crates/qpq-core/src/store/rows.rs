@@ -73,7 +73,11 @@ pub struct AccountRow {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ContactRow {
     pub identity: IdentityId,
+    /// The name that is pinned to this identity.
     pub name: Option<UserName>,
+    /// What the server says this identity is called, while that name is pinned to somebody else.
+    #[serde(default)]
+    pub claimed_name: Option<UserName>,
     pub trust: Trust,
     pub replaced_by: Option<IdentityId>,
     /// The newest manifest that was verified, encoded.
@@ -83,8 +87,8 @@ pub struct ContactRow {
     pub devices: BTreeMap<DeviceId, [u8; 32]>,
 }
 
-/// One MLS group.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One MLS group. No `Debug`: it holds the key of the group's name.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct GroupRow {
     pub group: GroupId,
     pub conversation: ConversationId,
@@ -105,6 +109,9 @@ pub struct GroupRow {
     pub awaiting: Vec<u64>,
     /// Who added this device, while `awaiting` holds back the news of it.
     pub joined_by: Option<(IdentityId, DeviceId)>,
+    /// The epoch that this device joined in; entries of earlier ones belong to a stay that is over.
+    #[serde(default)]
+    pub joined: Epoch,
     /// When this device last refreshed its leaf.
     pub refreshed: Timestamp,
 }
@@ -128,6 +135,9 @@ pub struct ConversationRow {
     pub last_activity: Timestamp,
     pub last_number: u64,
     pub read_number: u64,
+    /// The group that the other one made first; its Welcome is on the way.
+    #[serde(default)]
+    pub expects: Option<GroupId>,
 }
 
 /// A request that the server has not answered.
@@ -197,10 +207,12 @@ pub enum WishKind {
     RemoveLeavers,
 }
 
-/// A Welcome that waits for its tree.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A Welcome that waits for its tree. No `Debug`: the bundle is open.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct JoinRow {
     pub group: GroupId,
+    /// The epoch that it leads into: of two Welcomes to one group the later counts.
+    pub epoch: Epoch,
     /// The opened bundle, encoded.
     #[serde(with = "serde_bytes")]
     pub bundle: Vec<u8>,
@@ -217,14 +229,17 @@ pub struct BacklogRow {
 }
 
 /// An entry that could not be processed. Kept for a later attempt, never dropped.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct QuarantineRow {
     pub entry: Entry,
     pub reason: String,
+    /// What it was decrypted to, when only the content could not be read: its key is gone.
+    #[serde(default)]
+    pub plaintext: Option<serde_bytes::ByteBuf>,
 }
 
 /// One message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct MessageRow {
     pub conversation: ConversationId,
     pub number: u64,
@@ -241,6 +256,12 @@ pub struct MessageRow {
     pub text: String,
     /// Encoded [`qpq_proto::content::Content`].
     pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for MessageRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MessageRow").field("id", &self.id).field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 /// An own message that is on its way, found by its ciphertext.
