@@ -22,8 +22,8 @@ impl Manifests {
     }
 }
 
-/// A manifest takes 2 to 25 KiB.
-const CAPACITY: u64 = 10_000;
+/// A manifest takes 12 to 45 KiB, so that this is a few MiB: verifying one again costs 0.1 ms.
+const CAPACITY: u64 = 256;
 
 impl Service {
     /// The manifest of a stored account.

@@ -24,7 +24,7 @@ impl From<StoreError> for Refusal {
 /// The trust rules say no.
 pub fn untrusted(error: TrustError) -> Refusal {
     let code = match &error {
-        TrustError::Forbidden(_) => Code::Forbidden,
+        TrustError::Forbidden(_) | TrustError::LeaversRemain => Code::Forbidden,
         TrustError::Malformed(_)
         | TrustError::NotAuthentic(_)
         | TrustError::Rollback { .. }

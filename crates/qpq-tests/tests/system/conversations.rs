@@ -121,6 +121,16 @@ fn members_change_the_group_at_the_same_moment() -> Result<()> {
         let members = person.json(&["group", "members", "#Better plans"])?;
         assert_eq!(members.len(), 4, "{}: {members:?}", person.name);
     }
+    // Who was removed can be invited again, and reads from then on.
+    dave.receive()?;
+    alice.run(&["group", "remove", "#Better plans", "@dave"])?.success()?;
+    alice.run(&["send", "#Better plans", "without dave"])?.success()?;
+    alice.run(&["group", "invite", "#Better plans", "@dave"])?.success()?;
+    alice.run(&["send", "#Better plans", "with dave"])?.success()?;
+    assert_eq!(dave.texts(1)?, ["with dave"]);
+    dave.run(&["send", "#Better plans", "dave is back"])?.success()?;
+    bob.texts(2)?;
+    assert_eq!(bob.texts(1)?, ["dave is back"]);
     // The classic suite only by name, and it is shown.
     alice.run(&["group", "create", "Old", "@bob", "--suite", "classic"])?.success()?;
     let info = alice.run(&["group", "info", "#Old"])?.success()?;

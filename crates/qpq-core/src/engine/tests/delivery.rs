@@ -81,7 +81,12 @@ impl Delivery {
                 if head.epoch != commit.expected_epoch {
                     return Ok(Reply::Committed(CommitOutcome::Superseded(head)));
                 }
-                self.commit(group, &commit).map(|seq| Reply::Committed(CommitOutcome::Accepted(seq)))
+                match self.commit(group, &commit) {
+                    Err(refusal) if refusal.detail == qpq_trust::TrustError::LeaversRemain.to_string() => {
+                        Ok(Reply::Committed(CommitOutcome::Superseded(head)))
+                    }
+                    done => done.map(|seq| Reply::Committed(CommitOutcome::Accepted(seq))),
+                }
             }
             Request::Post { group, post } => {
                 let known = self.group(group)?;

@@ -162,6 +162,32 @@ fn who_leaves_or_is_removed_reads_nothing_more() {
 }
 
 #[test]
+fn a_leaver_goes_before_a_newcomer_comes() {
+    with_seeds(
+        |world| {
+            let group = world.create_group(0, "plans", &[1, 2]);
+            world.quiesce();
+            // The one who would carry out the leave at once is away.
+            world.disconnect(0);
+            world.change(1, group, WishKind::Leave);
+            let dave = world.nodes[3].identity;
+            world.change(2, group, WishKind::Add { who: vec![dave] });
+            world.quiesce();
+            world.send(2, group, "welcome");
+            world.quiesce();
+            assert_eq!(world.texts(3), ["welcome"]);
+            world.connect(0);
+            world.quiesce();
+            let facts = world.facts(0, group);
+            assert_eq!(facts.2.len(), 3);
+            assert_eq!(facts, world.facts(2, group));
+            assert_eq!(facts, world.facts(3, group));
+        },
+        &["alice", "bob", "carol", "dave"],
+    );
+}
+
+#[test]
 fn whoever_was_away_catches_up() {
     with_seeds(
         |world| {

@@ -7,6 +7,7 @@ use openmls_rust_crypto::RustCrypto;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::groups::{Commit, CommitOutcome, GroupKind};
 use qpq_proto::ids::{ContentHash, DeviceId, GroupId};
+use qpq_trust::TrustError;
 use qpq_trust::commit::{self, CommitReview};
 use qpq_trust::group;
 
@@ -59,7 +60,10 @@ impl Service {
                 (held, reviewed)
             })
             .await?;
-        let ((staged, review), new) = reviewed?;
+        let (Some((staged, review)), new) = reviewed? else {
+            // Its sender has not seen that somebody left: what the log holds comes first.
+            return Ok(CommitOutcome::Superseded(standing.head));
+        };
         if review.committer.id.device != caller.device {
             return Err(Refusal::new(Code::Forbidden, "a device submits its own commits only"));
         }
@@ -118,9 +122,13 @@ impl Service {
 
 type Reviewed = (StagedCommit, CommitReview);
 
-fn review(public: &PublicGroup, new: &Commit, leaving: &BTreeSet<DeviceId>) -> Result<Reviewed, Refusal> {
-    let (staged, review) =
-        commit::process(&RustCrypto::default(), public, &new.commit, leaving).map_err(refuse::untrusted)?;
+/// None when those who left have to be removed first.
+fn review(public: &PublicGroup, new: &Commit, leaving: &BTreeSet<DeviceId>) -> Result<Option<Reviewed>, Refusal> {
+    let (staged, review) = match commit::process(&RustCrypto::default(), public, &new.commit, leaving) {
+        Ok(reviewed) => reviewed,
+        Err(TrustError::LeaversRemain) => return Ok(None),
+        Err(error) => return Err(refuse::untrusted(error)),
+    };
     if review.before.kind == GroupKind::Direct {
         let roster = group::roster(public).map_err(refuse::untrusted)?;
         let is_stranger = |identity| !roster.iter().any(|leaf| leaf.id.identity == identity);
@@ -128,7 +136,7 @@ fn review(public: &PublicGroup, new: &Commit, leaving: &BTreeSet<DeviceId>) -> R
             return Err(Refusal::new(Code::Forbidden, "nobody can be added to a direct conversation"));
         }
     }
-    Ok((staged, review))
+    Ok(Some((staged, review)))
 }
 
 /// What the store has to know of a commit that passed every check.
