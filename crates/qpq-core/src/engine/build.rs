@@ -253,7 +253,9 @@ impl Ctx<'_> {
                 };
                 let twice = newcomers.iter().any(|newcomer| newcomer.device == valid.device);
                 if valid.suite.number() != suite || twice || !envelope::is_key(&record.envelope_key) {
-                    return Ok(Err("a key package or envelope key of this user cannot be used; nobody was added".into()));
+                    return Ok(Err(
+                        "a key package or envelope key of this user cannot be used; nobody was added".into()
+                    ));
                 }
                 newcomers.push(Newcomer {
                     device: valid.device,

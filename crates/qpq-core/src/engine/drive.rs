@@ -17,8 +17,8 @@ use crate::store::Table;
 use crate::store::decode;
 use crate::store::encode;
 use crate::store::rows::{
-    ConversationRow, EventRowKind, GroupRow, JoinRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key,
-    number, set_number,
+    ConversationRow, EventRowKind, GroupRow, JoinRow, OutboxRow, Row as _, WishKind, WishRef, WishRow,
+    conversation_key, number, set_number,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 

@@ -18,9 +18,7 @@ use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group, welcome};
 use crate::request::{Purpose, Request};
-use crate::store::rows::{
-    ConversationRow, EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number,
-};
+use crate::store::rows::{ConversationRow, EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number};
 use crate::view::{ConversationId, ConversationState};
 
 impl Ctx<'_> {

@@ -80,7 +80,10 @@ impl Ctx<'_> {
 
     fn take(&mut self, row: &mut GroupRow, conversation: &mut ConversationRow, entry: Entry) -> Result<(), Error> {
         match row.state {
-            ConversationState::Left | ConversationState::Removed => return Ok(()),
+            // What comes after the end belongs to the next stay, whose Welcome is on the way.
+            ConversationState::Left | ConversationState::Removed => {
+                return Ok(BacklogRow { group: row.group, entry }.save(self.store)?);
+            }
             ConversationState::Broken => return self.quarantine(entry, "the group is broken".into()),
             ConversationState::Starting | ConversationState::Active => {}
         }

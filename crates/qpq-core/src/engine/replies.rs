@@ -213,9 +213,7 @@ impl Ctx<'_> {
             | Purpose::Tree { .. } => {}
         }
         let reason = match (purpose, refusal.code) {
-            (Purpose::Claim { .. }, Code::NotFound) => {
-                NO_KEY_PACKAGES.to_owned()
-            }
+            (Purpose::Claim { .. }, Code::NotFound) => NO_KEY_PACKAGES.to_owned(),
             _ => refusal.detail.clone(),
         };
         self.settle_reference(wish, Err(reason))

@@ -30,8 +30,8 @@ pub struct Group {
     storage: MemoryStorage,
     pub log: Vec<Entry>,
     trees: BTreeMap<Epoch, Vec<u8>>,
-    /// Device → after which entry it reads, and up to which one.
-    pub members: BTreeMap<DeviceId, (Seq, Option<Seq>)>,
+    /// Device → its stays: after which entry it reads, and up to which one.
+    members: BTreeMap<DeviceId, Vec<(Seq, Option<Seq>)>>,
     leaving: BTreeSet<DeviceId>,
     created: ContentHash,
 }
@@ -43,6 +43,16 @@ impl Group {
 
     fn find(&self, hash: ContentHash) -> Option<Seq> {
         self.log.iter().find(|entry| ContentHash::of(&entry.payload) == hash).map(|entry| entry.seq)
+    }
+
+    fn end_stay(&mut self, device: DeviceId, at: Seq) {
+        if let Some((_, until)) = self.members.get_mut(&device).and_then(|stays| stays.last_mut()) {
+            *until = Some(until.unwrap_or(at));
+        }
+    }
+
+    fn is_member(&self, device: DeviceId) -> bool {
+        self.members.get(&device).and_then(|stays| stays.last()).is_some_and(|(_, until)| until.is_none())
     }
 
     fn append(&mut self, id: GroupId, kind: EntryKind, payload: &[u8]) -> Seq {
@@ -93,7 +103,7 @@ impl Delivery {
                 if let Some(seq) = known.find(ContentHash::of(&post.payload)) {
                     return Ok(Reply::Posted(PostOutcome::Accepted(seq)));
                 }
-                if !known.members.get(&device).is_some_and(|(_, until)| until.is_none()) {
+                if !known.is_member(device) {
                     return Err(Refusal::new(Code::Forbidden, "not a member"));
                 }
                 if known.head().epoch != post.epoch {
@@ -113,7 +123,7 @@ impl Delivery {
                 let leaver = commit::process_leave(&crypto, &known.public, &proposal).map_err(invalid)?;
                 let seq = known.append(group, EntryKind::Proposal, &proposal);
                 known.leaving.insert(leaver.id.device);
-                known.members.entry(leaver.id.device).and_modify(|(_, until)| *until = Some(seq));
+                known.end_stay(leaver.id.device, seq);
                 Ok(Reply::Left(PostOutcome::Accepted(seq)))
             }
             Request::Tree { group, epoch } => {
@@ -131,9 +141,11 @@ impl Delivery {
             }
             LogId::Group(id) => {
                 let Some(group) = self.groups.get(&id) else { return vec![] };
-                let Some((from, until)) = group.members.get(&device) else { return vec![] };
-                let visible =
-                    |entry: &&Entry| entry.seq > after.max(*from) && until.is_none_or(|until| entry.seq <= until);
+                let Some(stays) = group.members.get(&device) else { return vec![] };
+                let in_stay = |entry: &Entry| {
+                    stays.iter().any(|(from, until)| entry.seq > *from && until.is_none_or(|until| entry.seq <= until))
+                };
+                let visible = |entry: &&Entry| entry.seq > after && in_stay(entry);
                 group.log.iter().filter(visible).cloned().collect()
             }
         }
@@ -151,7 +163,7 @@ impl Delivery {
         let state = group::state(&public).map_err(invalid)?;
         let creator = group::roster(&public).map_err(invalid)?[0];
         let trees = BTreeMap::new();
-        let members = BTreeMap::from([(creator.id.device, (Seq(0), None))]);
+        let members = BTreeMap::from([(creator.id.device, vec![(Seq(0), None)])]);
         let leaving = BTreeSet::new();
         self.groups.insert(id, Group { public, storage, log: vec![], trees, members, leaving, created });
         let first = match &new.first {
@@ -193,10 +205,10 @@ impl Delivery {
         known.trees.insert(group::epoch(&known.public), tree);
         for leaf in &review.removed {
             known.leaving.remove(&leaf.id.device);
-            known.members.entry(leaf.id.device).and_modify(|(_, until)| *until = Some(until.unwrap_or(seq)));
+            known.end_stay(leaf.id.device, seq);
         }
         for leaf in &review.added {
-            known.members.insert(leaf.id.device, (seq, None));
+            known.members.entry(leaf.id.device).or_default().push((seq, None));
         }
         for welcome in &commit.welcomes {
             let inbox = self.inboxes.entry(welcome.device).or_default();
