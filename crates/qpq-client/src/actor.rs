@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use qpq_core::engine::{Answer, Command, Effect, Engine, Input, LookUpError, Query};
 use qpq_core::store::rows::AccountRow;
@@ -19,20 +19,27 @@ use crate::error::Error;
 use crate::link::{self, News, Order};
 use crate::profile::Profile;
 use crate::store::{Database, Tx};
+use crate::waiter::Waiter;
+use crate::wire::DeviceKey;
 
 /// What the owner can be asked to do.
 pub enum Turn {
     Command(Command, SyncSender<Result<Answer, Error>>),
     /// A look at the store.
     Look(Box<dyn FnOnce(&mut Query<'_>) + Send>),
-    LookUp(UserName, SyncSender<LookedUp>),
-    AwaitWish(u64, SyncSender<Result<(), String>>),
-    AwaitMessage(MessageId, SyncSender<Result<(), String>>),
-    AwaitSettled(SyncSender<()>),
+    /// The position of the newest event.
+    NewestEvent(SyncSender<Result<u64, Error>>),
+    LookUp(UserName, Waiter<LookedUp>),
+    AwaitWish(u64, Waiter<Done>),
+    AwaitMessage(MessageId, Waiter<Done>),
+    AwaitSettled(Waiter<()>),
     Connect,
     News(News),
     Close,
 }
+
+/// What came of a wish or a message; the reason when it was refused.
+pub type Done = Result<(), String>;
 
 /// What came of a look-up; none when there is no connection.
 pub type LookedUp = Option<Result<IdentityId, LookUpError>>;
@@ -81,16 +88,17 @@ impl Shared {
 pub type Started = (Sender<Turn>, Arc<Shared>, JoinHandle<()>);
 
 /// Starts the owner's thread.
-pub fn start(profile: Arc<Profile>, database: Database, account: AccountRow) -> Result<Started, Error> {
+pub fn start(profile: Arc<Profile>, database: Database, account: &AccountRow) -> Result<Started, Error> {
     let (turns_tx, turns) = channel();
     let shared = Arc::new(Shared::default());
     let mut actor = Actor {
         profile,
-        account,
+        device: Arc::new(DeviceKey::of(account)),
         database,
         engine: Engine::new(),
         shared: shared.clone(),
         link: None,
+        stream: None,
         turns: turns_tx.clone(),
         subscriptions: 0,
         caught_up: 0,
@@ -105,50 +113,66 @@ pub fn start(profile: Arc<Profile>, database: Database, account: AccountRow) -> 
 
 struct Actor {
     profile: Arc<Profile>,
-    account: AccountRow,
+    device: Arc<DeviceKey>,
     database: Database,
     engine: Engine,
     shared: Arc<Shared>,
-    link: Option<(mpsc::UnboundedSender<Order>, JoinHandle<()>)>,
+    /// Dropping the sender ends the link.
+    link: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    /// The connection that is up, and was not given up.
+    stream: Option<mpsc::UnboundedSender<Order>>,
     turns: Sender<Turn>,
     /// Logs that were subscribed to over this connection, and how many of those have nothing more waiting.
     subscriptions: u32,
     caught_up: u32,
-    wishes: HashMap<u64, Vec<SyncSender<Result<(), String>>>>,
-    messages: HashMap<MessageId, Vec<SyncSender<Result<(), String>>>>,
-    lookups: HashMap<UserName, Vec<SyncSender<LookedUp>>>,
-    settled: Vec<SyncSender<()>>,
+    wishes: HashMap<u64, Vec<Waiter<Done>>>,
+    messages: HashMap<MessageId, Vec<Waiter<Done>>>,
+    lookups: HashMap<UserName, Vec<Waiter<LookedUp>>>,
+    settled: Vec<Waiter<()>>,
 }
 
 impl Actor {
     fn run(&mut self, turns: &Receiver<Turn>) {
         let mut put_back = None;
+        let mut next_tick = Instant::now() + TICK;
         loop {
+            // When it is due, however much else there is to do.
+            if next_tick <= Instant::now() {
+                self.tick();
+                next_tick = Instant::now() + TICK;
+            }
             let turn = match put_back.take() {
                 Some(turn) => turn,
-                None => match turns.recv_timeout(TICK) {
+                None => match turns.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                     Ok(turn) => turn,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.step(Input::Tick);
-                        self.tell_settled();
-                        continue;
-                    }
+                    Err(RecvTimeoutError::Timeout) => continue,
                     Err(RecvTimeoutError::Disconnected) => break,
                 },
             };
             match turn {
                 Turn::Close => break,
-                Turn::News(News::Entries(entries, stored)) => {
+                Turn::News(News::Entries(entries, stored)) if self.stream.is_some() => {
                     put_back = self.entries(turns, entries, stored);
                 }
                 turn => self.turn(turn),
             }
             self.tell_settled();
         }
-        if let Some((orders, thread)) = self.link.take() {
-            let _ = orders.send(Order::Close);
+        if let Some((closing, thread)) = self.link.take() {
+            drop(closing);
             let _ = thread.join();
         }
+    }
+
+    fn tick(&mut self) {
+        if self.stream.is_some() {
+            self.step(Input::Tick);
+        }
+        forget_gone(&mut self.wishes);
+        forget_gone(&mut self.messages);
+        forget_gone(&mut self.lookups);
+        self.settled.retain(|waiter| !waiter.is_gone());
+        self.tell_settled();
     }
 
     fn turn(&mut self, turn: Turn) {
@@ -161,14 +185,16 @@ impl Actor {
                 Ok(mut tx) => look(&mut Query::new(&mut tx)),
                 Err(error) => tracing::error!(%error, "the profile's database cannot be read"),
             },
+            Turn::NewestEvent(answer) => {
+                let newest = self.database.begin().and_then(|tx| tx.newest_event());
+                let _ = answer.send(newest.map_err(Error::from));
+            }
             Turn::LookUp(name, answer) => match self.handle(Input::Command(Command::LookUp(name.clone()))) {
-                Ok(Some(Answer::Offline)) | Err(_) => {
-                    let _ = answer.send(None);
-                }
+                Ok(Some(Answer::Offline)) | Err(_) => answer.tell(None),
                 Ok(_) => self.lookups.entry(name).or_default().push(answer),
             },
             Turn::AwaitWish(wish, answer) => self.await_wish(wish, answer),
-            Turn::AwaitMessage(message, answer) => self.messages.entry(message).or_default().push(answer),
+            Turn::AwaitMessage(message, answer) => self.await_message(message, answer),
             Turn::AwaitSettled(answer) => self.settled.push(answer),
             Turn::Connect => self.connect(),
             Turn::News(news) => self.news(news),
@@ -178,28 +204,32 @@ impl Actor {
 
     fn news(&mut self, news: News) {
         match news {
-            News::Connected { domain } => {
+            News::Connected { domain, orders } => {
                 (self.subscriptions, self.caught_up) = (0, 0);
-                self.set_connection(Connection { online: true, trouble: None });
+                self.stream = Some(orders);
                 self.step(Input::Connected { domain });
+                if self.stream.is_some() {
+                    self.set_connection(Connection { online: true, trouble: None });
+                }
             }
             News::Disconnected(error) => {
                 (self.subscriptions, self.caught_up) = (0, 0);
-                self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
-                self.lookups.drain().flat_map(|(_, waiting)| waiting).for_each(|answer| {
-                    let _ = answer.send(None);
-                });
+                self.stream = None;
+                if let Some(error) = error {
+                    self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
+                }
+                for answer in self.lookups.drain().flat_map(|(_, waiting)| waiting) {
+                    answer.tell(None);
+                }
                 self.step(Input::Disconnected);
             }
+            // Of a connection that was given up. Something that came before this failed; this comes again after that.
+            _ if self.stream.is_none() => {}
             News::Reply { request, result } => self.step(Input::Reply { request, result }),
             // Counted here, where the subscriptions are ordered: one that is still on its way is not caught up with.
             News::CaughtUp(subscriptions) => self.caught_up = subscriptions,
             News::KeyPackagesLow(left) => self.step(Input::KeyPackagesLow(left)),
-            News::Entries(entries, stored) => {
-                if self.handle(Input::Entries(entries)).is_ok() {
-                    let _ = stored.send(());
-                }
-            }
+            News::Entries(entries, stored) => self.take(entries, vec![stored]),
         }
     }
 
@@ -225,18 +255,31 @@ impl Actor {
                 Err(_) => break,
             }
         }
-        if self.handle(Input::Entries(entries)).is_ok() {
-            for stored in confirmations {
-                let _ = stored.send(());
-            }
-        }
+        self.take(entries, confirmations);
         put_back
+    }
+
+    fn take(&mut self, entries: Vec<Entry>, confirmations: Vec<oneshot::Sender<()>>) {
+        match self.handle(Input::Entries(entries)) {
+            Ok(_) => confirmations.into_iter().for_each(|stored| {
+                let _ = stored.send(());
+            }),
+            Err(error) => self.give_up(error),
+        }
     }
 
     fn step(&mut self, input: Input) {
         if let Err(error) = self.handle(input) {
-            tracing::error!(%error, "a step of the engine failed and was taken back");
+            self.give_up(error);
         }
+    }
+
+    /// After a step that failed and that nobody was told of: what it was about is asked again over a new connection.
+    fn give_up(&mut self, error: Error) {
+        tracing::error!(%error, "a step of the engine failed and was taken back");
+        self.stream = None;
+        (self.subscriptions, self.caught_up) = (0, 0);
+        self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
     }
 
     /// One input, one transaction. The effects leave after the commit.
@@ -254,12 +297,17 @@ impl Actor {
         let mut given = None;
         for effect in effects {
             match effect {
-                Effect::Request { id, request } => self.order(Order::Request { id, request: Box::new(request) }),
-                Effect::Subscribe { log, after } => {
-                    self.subscriptions += 1;
-                    self.order(Order::Subscribe { log, after });
+                Effect::Request { id, request } => {
+                    self.order(Order::Request { id, request: Box::new(request) });
                 }
-                Effect::Acknowledge(positions) => self.order(Order::Acknowledge(positions)),
+                Effect::Subscribe { log, after } => {
+                    if self.order(Order::Subscribe { log, after }) {
+                        self.subscriptions += 1;
+                    }
+                }
+                Effect::Acknowledge(positions) => {
+                    self.order(Order::Acknowledge(positions));
+                }
                 Effect::Answer(answer) => given = Some(answer),
                 Effect::Settled { wish, result } => tell(self.wishes.remove(&wish), &result),
                 Effect::Sent { message, result } => tell(self.messages.remove(&message), &result),
@@ -270,43 +318,40 @@ impl Actor {
         given
     }
 
-    fn order(&self, order: Order) {
-        if let Some((orders, _)) = &self.link {
-            let _ = orders.send(order);
-        }
+    /// Whether there is a connection to give it to. If not it is void: the engine gives it anew when there is one.
+    fn order(&self, order: Order) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.send(order).is_ok())
     }
 
     fn connect(&mut self) {
         if self.link.is_some() {
             return;
         }
-        let (orders, inbox) = mpsc::unbounded_channel();
-        let (profile, account, turns) = (self.profile.clone(), self.account.clone(), self.turns.clone());
+        let (close, closing) = oneshot::channel();
+        let (profile, device, turns) = (self.profile.clone(), self.device.clone(), self.turns.clone());
         let thread = spawn("qpq link", move || {
             let news: Rc<dyn Fn(News)> = Rc::new(move |news| {
                 let _ = turns.send(Turn::News(news));
             });
-            link::run(&profile, &account, inbox, &news);
+            link::run(&profile, &device, closing, &news);
         });
         match thread {
-            Ok(thread) => self.link = Some((orders, thread)),
+            Ok(thread) => self.link = Some((close, thread)),
             Err(error) => {
                 self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
             }
         }
     }
 
-    fn await_wish(&mut self, wish: u64, answer: SyncSender<Result<(), String>>) {
-        let state = self
-            .database
-            .begin()
-            .map_err(Error::from)
-            .and_then(|mut tx| Query::new(&mut tx).wish(wish).map_err(Error::from));
-        match state {
-            Ok((true, _)) => self.wishes.entry(wish).or_default().push(answer),
-            Ok((false, None)) => drop(answer.send(Ok(()))),
-            Ok((false, Some(reason))) => drop(answer.send(Err(reason))),
-            Err(error) => drop(answer.send(Err(error.to_string()))),
+    fn await_wish(&mut self, wish: u64, answer: Waiter<Done>) {
+        if let Some(answer) = still_waiting(&mut self.database, answer, |query| query.wish(wish)) {
+            self.wishes.entry(wish).or_default().push(answer);
+        }
+    }
+
+    fn await_message(&mut self, message: MessageId, answer: Waiter<Done>) {
+        if let Some(answer) = still_waiting(&mut self.database, answer, |query| query.own_message(message)) {
+            self.messages.entry(message).or_default().push(answer);
         }
     }
 
@@ -324,7 +369,7 @@ impl Actor {
             self.database.begin().map_err(Error::from).and_then(|mut tx| Ok(Query::new(&mut tx).is_quiet(now())?));
         if quiet.unwrap_or(false) {
             for answer in self.settled.drain(..) {
-                let _ = answer.send(());
+                answer.tell(());
             }
         }
     }
@@ -338,10 +383,35 @@ fn transact(database: &mut Database, engine: &mut Engine, input: Input) -> Resul
     Ok(effects)
 }
 
-fn tell<T: Clone>(waiting: Option<Vec<SyncSender<T>>>, result: &T) {
-    for answer in waiting.into_iter().flatten() {
-        let _ = answer.send(result.clone());
+/// Answers at once when it was settled before anybody waited, and gives the waiter back otherwise. `look` finds whether it
+/// still waits, and why it was refused if it was.
+fn still_waiting(
+    database: &mut Database,
+    answer: Waiter<Done>,
+    look: impl FnOnce(&Query<'_>) -> Result<(bool, Option<String>), qpq_core::Error>,
+) -> Option<Waiter<Done>> {
+    let state = database.begin().map_err(Error::from).and_then(|mut tx| Ok(look(&Query::new(&mut tx))?));
+    match state {
+        Ok((true, _)) => return Some(answer),
+        Ok((false, None)) => answer.tell(Ok(())),
+        Ok((false, Some(reason))) => answer.tell(Err(reason)),
+        Err(error) => answer.tell(Err(error.to_string())),
     }
+    None
+}
+
+fn tell<T: Clone>(waiting: Option<Vec<Waiter<T>>>, result: &T) {
+    for answer in waiting.into_iter().flatten() {
+        answer.tell(result.clone());
+    }
+}
+
+/// Who stopped waiting is not remembered for ever.
+fn forget_gone<K, T>(waiting: &mut HashMap<K, Vec<Waiter<T>>>) {
+    waiting.retain(|_, waiters| {
+        waiters.retain(|waiter| !waiter.is_gone());
+        !waiters.is_empty()
+    });
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
@@ -362,3 +432,110 @@ const TICK: Duration = Duration::from_millis(500);
 const LARGEST_RUN: usize = 1000;
 /// OpenMLS needs more than two MiB in debug builds.
 const STACK: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::waiter::waiter;
+    use qpq_io::db::DbKey;
+
+    /// An owner of a profile without an account: no step of the engine works.
+    fn owner(folder: &std::path::Path) -> Actor {
+        let options = crate::Options { home: folder.to_owned(), server: None, ca_cert: None, fingerprint: None };
+        let account = qpq_core::account::generate(&"alice".parse().expect("a name"), "laptop").expect("an account");
+        Actor {
+            profile: Arc::new(Profile::open(&options).expect("a profile directory")),
+            device: Arc::new(DeviceKey::of(&account)),
+            database: Database::open(&folder.join("qpq.db"), &DbKey::generate()).expect("a database"),
+            engine: Engine::new(),
+            shared: Arc::default(),
+            link: None,
+            stream: None,
+            turns: channel().0,
+            subscriptions: 0,
+            caught_up: 0,
+            wishes: HashMap::new(),
+            messages: HashMap::new(),
+            lookups: HashMap::new(),
+            settled: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_connection_is_given_up_when_a_step_fails() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut owner = owner(folder.path());
+        let inputs: [fn() -> News; 3] = [
+            || News::Reply {
+                request: 1,
+                result: Err(qpq_proto::code::Refusal::new(qpq_proto::code::Code::Internal, "")),
+            },
+            || News::Entries(vec![], oneshot::channel().0),
+            || News::KeyPackagesLow(1),
+        ];
+        for input in inputs {
+            let (orders, mut given) = mpsc::unbounded_channel();
+            owner.stream = Some(orders);
+            owner.news(input());
+            assert!(given.is_closed() && given.try_recv().is_err());
+            let connection = owner.shared.connection();
+            assert!(!connection.online && matches!(connection.trouble.as_deref(), Some(Error::BadInput(_))));
+        }
+        let (orders, given) = mpsc::unbounded_channel();
+        owner.news(News::Connected { domain: String::new(), orders });
+        assert!(given.is_closed() && !owner.shared.connection().online);
+        owner.news(News::Disconnected(None));
+        assert!(owner.shared.connection().trouble.is_some(), "the link knows no better reason");
+    }
+
+    #[test]
+    fn only_orders_that_reach_a_connection_count_as_subscriptions() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut owner = owner(folder.path());
+        let subscribe =
+            || vec![Effect::Subscribe { log: qpq_proto::stream::LogId::Inbox, after: qpq_proto::ids::Seq(0) }];
+        owner.carry_out(subscribe());
+        let (orders, given) = mpsc::unbounded_channel();
+        owner.stream = Some(orders);
+        owner.carry_out(subscribe());
+        assert_eq!((owner.subscriptions, given.len()), (1, 1));
+        drop(given);
+        owner.carry_out(subscribe());
+        assert_eq!(owner.subscriptions, 1, "lost, and its end is not processed yet");
+    }
+
+    #[test]
+    fn who_stopped_waiting_is_forgotten_and_who_comes_late_is_answered() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut owner = owner(folder.path());
+        let (settled, stays) = waiter();
+        owner.settled.push(settled);
+        owner.settled.push(waiter().0);
+        owner.messages.entry(MessageId([1; 16])).or_default().push(waiter().0);
+        owner.tick();
+        assert_eq!((owner.settled.len(), owner.messages.len()), (1, 0));
+        drop(stays);
+        let (answer, sent) = waiter();
+        owner.turn(Turn::AwaitMessage(MessageId([2; 16]), answer));
+        assert_eq!(sent.recv_timeout(Duration::ZERO), Ok(Ok(())));
+    }
+
+    #[test]
+    fn ticks_come_however_much_else_there_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut owner = owner(folder.path());
+        let (orders, _given) = mpsc::unbounded_channel();
+        owner.stream = Some(orders);
+        let (turns_tx, turns) = channel();
+        let ended = Instant::now() + TICK * 3;
+        let asking = std::thread::spawn(move || {
+            while Instant::now() < ended {
+                let _ = turns_tx.send(Turn::Look(Box::new(|_| ())));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        owner.run(&turns);
+        asking.join().expect("the asking thread");
+        assert!(owner.stream.is_none(), "a tick came, and failed");
+    }
+}

@@ -1,7 +1,7 @@
 //! The public handle.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::options::Options;
 use crate::profile::Profile;
 use crate::signup;
 use crate::store::Database;
+use crate::waiter::{Awaited, waiter};
 
 /// A wish of the user (add, remove, rename …) that is stored and carried out until it is confirmed or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +87,8 @@ impl Inner {
 }
 
 impl Client {
-    /// Whether there is a profile in this directory.
+    /// Whether there is a profile in this directory. One whose registration is not through counts as none:
+    /// [`Self::register`] finishes it.
     pub fn exists(home: &Path) -> bool {
         Profile::exists(home)
     }
@@ -117,7 +119,7 @@ impl Client {
     /// # Errors
     /// Wrong password, unknown user, offline, or the keys of this user are on another device.
     pub fn login(options: &Options, name: &UserName, password: &SecretString) -> Result<Self, Error> {
-        let there = Self::exists(&options.home);
+        let there = Profile::is_begun(&options.home);
         let profile = Profile::open(options)?;
         if !there {
             return Err(signup::login_elsewhere(&profile, name, password));
@@ -146,7 +148,7 @@ impl Client {
             .filter(|account| account.registered)
             .ok_or_else(|| Error::NoProfile(profile.home.display().to_string()))?;
         let profile = Arc::new(profile);
-        let (turns, shared, owner) = actor::start(profile.clone(), database, account)?;
+        let (turns, shared, owner) = actor::start(profile.clone(), database, &account)?;
         Ok(Self { inner: Arc::new(Inner { turns, shared, profile, owner: Mutex::new(Some(owner)) }) })
     }
 
@@ -161,7 +163,7 @@ impl Client {
     /// [`Error::Offline`] (with the reason) or [`Error::TimedOut`] after `timeout`; at once when the server's
     /// certificate or this device is refused.
     pub fn wait_settled(&self, timeout: Duration) -> Result<(), Error> {
-        let (answer, settled) = sync_channel(1);
+        let (answer, settled) = waiter();
         self.turn(Turn::AwaitSettled(answer))?;
         self.wait_for(&settled, timeout)
     }
@@ -213,7 +215,7 @@ impl Client {
         {
             return Ok(contact.clone());
         }
-        let (answer, looked_up) = sync_channel(1);
+        let (answer, looked_up) = waiter();
         self.turn(Turn::LookUp(name.clone(), answer))?;
         let looked_up = looked_up.recv_timeout(timeout).unwrap_or(None);
         match (looked_up, pinned) {
@@ -343,7 +345,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with the reason; [`Error::Offline`] or [`Error::TimedOut`] when it goes on without the caller.
     pub fn wait(&self, wish: WishId, timeout: Duration) -> Result<(), Error> {
-        let (answer, done) = sync_channel(1);
+        let (answer, done) = waiter();
         self.turn(Turn::AwaitWish(wish.0, answer))?;
         self.wait_for(&done, timeout)?.map_err(Error::Refused)
     }
@@ -365,14 +367,9 @@ impl Client {
     /// # Errors
     /// As [`Self::wait`].
     pub fn wait_sent(&self, message: MessageId, timeout: Duration) -> Result<(), Error> {
-        let (answer, sent) = sync_channel(1);
+        let (answer, sent) = waiter();
         self.turn(Turn::AwaitMessage(message, answer))?;
-        // It may have been sent before anybody waited.
-        match self.look(move |query| query.own_message(message))? {
-            (false, None) => Ok(()),
-            (false, Some(reason)) => Err(Error::Refused(reason)),
-            (true, _) => self.wait_for(&sent, timeout)?.map_err(Error::Refused),
-        }
+        self.wait_for(&sent, timeout)?.map_err(Error::Refused)
     }
 
     /// All conversations, the most recently used first.
@@ -458,12 +455,19 @@ impl Client {
         Ok(seen.recv().map_err(|_| Error::Closed)??)
     }
 
+    /// The position of the newest event, also of one that cannot be shown any more.
+    pub(crate) fn newest_event(&self) -> Result<u64, Error> {
+        let (answer, newest) = sync_channel(1);
+        self.turn(Turn::NewestEvent(answer))?;
+        newest.recv().map_err(|_| Error::Closed)?
+    }
+
     fn turn(&self, turn: Turn) -> Result<(), Error> {
         self.inner.turns.send(turn).map_err(|_| Error::Closed)
     }
 
     /// Waits in slices, so that trouble that no waiting helps against is reported at once.
-    fn wait_for<T>(&self, answer: &Receiver<T>, timeout: Duration) -> Result<T, Error> {
+    fn wait_for<T>(&self, answer: &Awaited<T>, timeout: Duration) -> Result<T, Error> {
         let deadline = std::time::Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
@@ -488,6 +492,7 @@ impl Client {
             }
             Error::Certificate(reason) => Some(Error::Certificate(reason.clone())),
             Error::Refused(reason) => Some(Error::Refused(reason.clone())),
+            unknown @ Error::DeviceUnknown => Some(Error::Refused(unknown.to_string())),
             _ => None,
         }
     }

@@ -27,6 +27,9 @@ pub enum Error {
     /// OPAQUE failed; the server does not tell why.
     #[error("wrong password or unknown user; check both and try again")]
     WrongCredentials,
+    /// The server has no account with this device.
+    #[error("no account on this server lists this device; check that it is the right server, or ask its operator")]
+    DeviceUnknown,
     /// Somebody else has that name.
     #[error("this name is taken; choose another one")]
     NameTaken,

@@ -49,15 +49,19 @@ impl EventStream {
                 return Ok(Some(event));
             }
             let generation = self.client.shared().generation();
-            let after = self.position;
-            self.buffer = self.client.look(move |query| query.events(after, 100))?.into();
-            if self.buffer.is_empty() {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Ok(None);
+            let (after, newest) = (self.position, self.client.newest_event()?);
+            if after < newest {
+                self.buffer = self.client.look(move |query| query.events(after, BATCH as usize))?.into();
+                if self.buffer.is_empty() {
+                    self.position = past_nothing(after, newest);
                 }
-                self.client.shared().wait_for_events(generation, left);
+                continue;
             }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.client.shared().wait_for_events(generation, left);
         }
     }
 
@@ -72,5 +76,24 @@ impl EventStream {
             self.acknowledged = self.position;
         }
         Ok(())
+    }
+}
+
+/// Where to go on when none of a batch of events can be shown any more. Positions are whole numbers, so that a batch has
+/// looked at least this far; `newest` was asked for before the batch, so that nothing is passed over that came since.
+fn past_nothing(after: u64, newest: u64) -> u64 {
+    newest.min(after.saturating_add(BATCH))
+}
+
+const BATCH: u64 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_without_anything_to_show_is_passed_and_no_more_than_that() {
+        assert_eq!(past_nothing(5, 7), 7);
+        assert_eq!(past_nothing(5, 1000), 105);
     }
 }

@@ -12,6 +12,7 @@ mod options;
 mod profile;
 mod signup;
 mod store;
+mod waiter;
 mod wire;
 
 pub use client::{Client, Status, Whoami, WishId};

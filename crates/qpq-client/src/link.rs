@@ -1,39 +1,43 @@
 //! The connection supervisor: connects, proves the device, streams, and comes back with growing pauses until told to
 //! stop. It holds no state that matters: what is unanswered is in the outbox, what was taken is in the cursors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
 use qpq_core::request::{Reply, Request};
-use qpq_core::store::rows::AccountRow;
-use qpq_io::rpc::connect::Connector;
+use qpq_io::rpc::connect::{ClientConnection, Connector};
 use qpq_proto::code::Refusal;
-use qpq_proto::generated::stream_capnp::stream;
 use qpq_proto::ids::Seq;
 use qpq_proto::stream::{Entry, LogId, Position};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::Error;
 use crate::profile::Profile;
-use crate::wire::{self, Authentication, Incoming, Session, Sink};
+use crate::wire::{self, Called, DeviceKey, Greeted, Incoming, Session, Sink};
 
-/// What the owner of the profile wants of the connection.
+/// What the owner of the profile wants of one connection. To drop the sender is to give the connection up: the owner could
+/// not deal with something that came over it, and wants to be told of a new one, so that everything is asked again.
 pub enum Order {
     Request { id: u64, request: Box<Request> },
     Subscribe { log: LogId, after: Seq },
     Acknowledge(Vec<Position>),
-    Close,
 }
 
 /// What the connection tells the owner of the profile.
 pub enum News {
+    /// Orders are for this connection alone: what was meant for an earlier one must not reach it.
     Connected {
         domain: String,
+        orders: mpsc::UnboundedSender<Order>,
     },
-    Disconnected(Error),
+    /// Why; nothing when the owner gave the connection up.
+    Disconnected(Option<Error>),
     Entries(Vec<Entry>, oneshot::Sender<()>),
     Reply {
         request: u64,
@@ -44,110 +48,145 @@ pub enum News {
     KeyPackagesLow(u32),
 }
 
-/// Runs until [`Order::Close`]. Blocks the thread it is called on.
-pub fn run(
-    profile: &Arc<Profile>,
-    account: &AccountRow,
-    mut orders: mpsc::UnboundedReceiver<Order>,
-    news: &Rc<dyn Fn(News)>,
-) {
+/// Resolves when the link is to end.
+pub type Closing = oneshot::Receiver<()>;
+
+/// Runs until `closing` resolves. Blocks the thread it is called on.
+pub fn run(profile: &Profile, device: &DeviceKey, mut closing: Closing, news: &Rc<dyn Fn(News)>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return news(News::Disconnected(Error::Internal(error.to_string()))),
+        Err(error) => return news(News::Disconnected(Some(Error::Internal(error.to_string())))),
     };
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            // Orders from before a connection are void: the engine gives them anew when it hears of the next one.
-            while let Ok(order) = orders.try_recv() {
-                if matches!(order, Order::Close) {
-                    return;
-                }
-            }
-            let mut was_connected = false;
-            let ended = connected(profile, account, &mut orders, news, &mut was_connected).await;
-            let Err(error) = ended else { return };
-            if was_connected {
-                pause = FIRST_PAUSE;
-            }
-            news(News::Disconnected(error));
-            if closed_while_waiting(&mut orders, jittered(pause)).await {
-                return;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    });
+    local.block_on(&runtime, supervise(profile, device, &mut closing, news));
+    drop(local);
+    // Not by dropping it: that would wait for a name that is still being looked up.
+    runtime.shutdown_background();
 }
 
-/// One connection from beginning to end. `Ok` when told to close.
+async fn supervise(profile: &Profile, device: &DeviceKey, closing: &mut Closing, news: &Rc<dyn Fn(News)>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut since = None;
+        let error = match connected(profile, device, closing, news, &mut since).await {
+            End::Closed => return,
+            End::GivenUp => None,
+            End::Lost(error) => Some(error),
+        };
+        if is_fresh_start(since.map(|since| since.elapsed()), error.is_none()) {
+            pause = FIRST_PAUSE;
+        }
+        news(News::Disconnected(error));
+        tokio::select! {
+            _ = &mut *closing => return,
+            () = sleep(jittered(pause)) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether the pauses begin to grow anew after a connection that was up for `lasted`. One that the owner gave up has to have
+/// lasted: what the owner cannot deal with (a full disk) would otherwise come again and again at once.
+fn is_fresh_start(lasted: Option<Duration>, given_up: bool) -> bool {
+    lasted.is_some_and(|lasted| !given_up || lasted >= LONGEST_PAUSE)
+}
+
+/// Why a connection is over.
+enum End {
+    Closed,
+    GivenUp,
+    Lost(Error),
+}
+
+/// One connection from beginning to end. Sets `since` when it is up.
 async fn connected(
-    profile: &Arc<Profile>,
-    account: &AccountRow,
-    orders: &mut mpsc::UnboundedReceiver<Order>,
+    profile: &Profile,
+    device: &DeviceKey,
+    closing: &mut Closing,
     news: &Rc<dyn Fn(News)>,
-    was_connected: &mut bool,
-) -> Result<(), Error> {
+    since: &mut Option<Instant>,
+) -> End {
+    let established = tokio::select! {
+        _ = &mut *closing => return End::Closed,
+        established = Box::pin(establish(profile, device)) => established,
+    };
+    let (connection, greeted, session) = match established {
+        Ok(established) => established,
+        Err(error) => return End::Lost(error),
+    };
+    let (incoming_tx, incoming) = mpsc::unbounded_channel();
+    let (orders_tx, orders) = mpsc::unbounded_channel();
+    let stream = wire::open(&session, Sink::new(incoming_tx));
+    *since = Some(Instant::now());
+    news(News::Connected { domain: greeted.hello.domain.clone(), orders: orders_tx });
+    let mut live = Live {
+        session,
+        stream,
+        news: news.clone(),
+        waiting: VecDeque::new(),
+        calls: FuturesUnordered::new(),
+        progress: Progress::default(),
+    };
+    let end = tokio::select! {
+        _ = &mut *closing => End::Closed,
+        end = live.serve(orders, incoming) => end,
+        reason = connection.closed() => End::Lost(reason.into()),
+    };
+    match end {
+        End::Closed => {
+            let _ = timeout(CLOSE_PATIENCE, connection.close_and_wait("bye")).await;
+        }
+        End::GivenUp | End::Lost(_) => connection.close("reconnecting"),
+    }
+    end
+}
+
+async fn establish(profile: &Profile, device: &DeviceKey) -> Result<(ClientConnection, Greeted, Session), Error> {
     let connector = Connector::new(profile.trust()?)?;
     let connection = connector.connect(&profile.server).await?;
     profile.remember(connection.verified())?;
     let authenticated = async {
         let greeted = wire::greet(&connection).await?;
-        let session = wire::authenticate(&connection, &greeted, account, Authentication::Resume).await?;
+        let session = wire::resume(&connection, &greeted, device).await?;
         Ok::<_, Error>((greeted, session))
     };
-    let (greeted, session) = tokio::time::timeout(HANDSHAKE_PATIENCE, authenticated)
+    let (greeted, session) = timeout(HANDSHAKE_PATIENCE, authenticated)
         .await
         .map_err(|_| Error::Offline("the server does not answer".into()))??;
-    let (incoming_tx, incoming) = mpsc::unbounded_channel();
-    let stream = wire::open(&session, Sink::new(incoming_tx));
-    *was_connected = true;
-    news(News::Connected { domain: greeted.hello.domain.clone() });
-    let mut live = Live {
-        session,
-        stream,
-        news: news.clone(),
-        permits: Arc::new(Semaphore::new(CALLS_IN_FLIGHT)),
-        received: HashMap::new(),
-        behind: HashMap::new(),
-    };
-    let ended = tokio::select! {
-        ended = live.serve(orders, incoming) => ended,
-        reason = connection.closed() => Err(reason.into()),
-    };
-    match ended {
-        Ok(()) => connection.close_and_wait("bye").await,
-        Err(_) => connection.close("reconnecting"),
-    }
-    ended
+    Ok((connection, greeted, session))
 }
 
 /// A connection that is up.
 struct Live {
     session: Session,
-    stream: stream::Client,
+    stream: wire::StreamClient,
     news: Rc<dyn Fn(News)>,
-    permits: Arc<Semaphore>,
-    /// How far each log has come over this stream.
-    received: HashMap<LogId, Seq>,
-    /// Heads that were announced and have not come yet.
-    behind: HashMap<LogId, Seq>,
+    /// Requests that there was no room for yet.
+    waiting: VecDeque<(u64, Box<Request>)>,
+    /// Requests on their way.
+    calls: FuturesUnordered<LocalBoxFuture<'static, (u64, Called)>>,
+    progress: Progress,
 }
 
 impl Live {
     async fn serve(
         &mut self,
-        orders: &mut mpsc::UnboundedReceiver<Order>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
         mut incoming: mpsc::UnboundedReceiver<Incoming>,
-    ) -> Result<(), Error> {
+    ) -> End {
         let (failed_tx, mut failed) = mpsc::unbounded_channel();
+        // What else happens must not put it off.
+        let mut silent_at = Instant::now() + SILENCE;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    None | Some(Order::Close) => return Ok(()),
-                    Some(Order::Request { id, request }) => self.request(id, *request).await,
+                    None => return End::GivenUp,
+                    Some(Order::Request { id, request }) => {
+                        self.waiting.push_back((id, request));
+                        self.send_waiting();
+                    }
                     Some(Order::Subscribe { log, after }) => {
-                        self.received.insert(log, after);
+                        self.progress.subscribed(log, after);
                         let answer = wire::subscribe(&self.stream, log, after);
                         let failed = failed_tx.clone();
                         spawn_local(async move {
@@ -160,51 +199,81 @@ impl Live {
                         spawn_local(wire::acknowledge(&self.stream, &positions));
                     }
                 },
-                arrived = tokio::time::timeout(SILENCE, incoming.recv()) => match arrived {
-                    Err(_) => return Err(Error::Offline("the stream went silent".into())),
-                    Ok(None) => return Err(Error::Offline("the server ended the stream".into())),
-                    Ok(Some(arrived)) => self.arrived(arrived)?,
-                },
+                Some((request, called)) = self.calls.next() => {
+                    if let Called::Answered(result) = called {
+                        (self.news)(News::Reply { request, result });
+                    }
+                    self.send_waiting();
+                }
+                arrived = incoming.recv() => {
+                    let Some(arrived) = arrived else {
+                        return End::Lost(Error::Offline("the server ended the stream".into()));
+                    };
+                    silent_at = Instant::now() + SILENCE;
+                    if let Err(error) = self.arrived(arrived) {
+                        return End::Lost(error);
+                    }
+                }
+                () = sleep_until(silent_at) => {
+                    return End::Lost(Error::Offline("the stream went silent".into()));
+                }
                 Some((log, error)) = failed.recv() => match (log, error) {
                     // A group that this device is no longer in: the engine will learn it, or knows it.
                     (LogId::Group(group), Error::Refused(reason)) => {
                         tracing::warn!(group = %group.short(), reason, "a log cannot be followed");
                     }
-                    (_, error) => return Err(error),
+                    (_, error) => return End::Lost(error),
                 },
             }
         }
     }
 
-    /// Calls leave in the order of the orders, a bounded number at a time.
-    async fn request(&self, id: u64, request: Request) {
-        let permit = self.permits.clone().acquire_owned().await;
-        let answer = wire::call(&self.session, &request);
-        let news = self.news.clone();
-        spawn_local(async move {
-            if let wire::Called::Answered(result) = answer.await {
-                news(News::Reply { request: id, result });
-            }
-            drop(permit);
-        });
+    /// Calls leave in the order of the orders, a bounded number at a time, and nothing waits for them.
+    fn send_waiting(&mut self) {
+        while self.calls.len() < CALLS_IN_FLIGHT
+            && let Some((id, request)) = self.waiting.pop_front()
+        {
+            let answer = wire::call(&self.session, &request);
+            self.calls.push(Box::pin(async move { (id, answer.await) }));
+        }
     }
 
     fn arrived(&mut self, incoming: Incoming) -> Result<(), Error> {
         match incoming {
             Incoming::Entries(entries, stored) => {
-                for entry in &entries {
-                    self.received.insert(entry.log, entry.seq);
-                }
+                self.progress.arrived(&entries);
                 (self.news)(News::Entries(entries, stored));
             }
             Incoming::CaughtUp(subscriptions) => (self.news)(News::CaughtUp(subscriptions)),
-            Incoming::Heartbeat(heads) => return self.heartbeat(&heads),
+            Incoming::Heartbeat(heads) => return self.progress.heartbeat(&heads),
             Incoming::KeyPackagesLow(left) => (self.news)(News::KeyPackagesLow(left)),
         }
         Ok(())
     }
+}
 
-    /// A head that was announced a heartbeat ago and still has not come: the stream has lost something.
+/// How far the logs have come over one stream.
+#[derive(Default)]
+struct Progress {
+    /// Begins where the subscription begins: a log in which nothing happens has no gap.
+    received: HashMap<LogId, Seq>,
+    /// What the server says it has sent, and has not come yet.
+    behind: HashMap<LogId, Seq>,
+}
+
+impl Progress {
+    fn subscribed(&mut self, log: LogId, after: Seq) {
+        self.received.insert(log, after);
+        self.behind.remove(&log);
+    }
+
+    fn arrived(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.received.insert(entry.log, entry.seq);
+        }
+    }
+
+    /// A position that was announced a heartbeat ago and still has not come: the stream has lost something.
     fn heartbeat(&mut self, heads: &[Position]) -> Result<(), Error> {
         for head in heads {
             let Some(received) = self.received.get(&head.log) else { continue };
@@ -220,17 +289,6 @@ impl Live {
     }
 }
 
-async fn closed_while_waiting(orders: &mut mpsc::UnboundedReceiver<Order>, pause: Duration) -> bool {
-    let closed = async {
-        loop {
-            if matches!(orders.recv().await, None | Some(Order::Close)) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(pause, closed).await.is_ok()
-}
-
 /// Between half of it and all of it, so that a thousand clients do not come back in the same moment.
 fn jittered(pause: Duration) -> Duration {
     let mut byte = [128];
@@ -241,7 +299,63 @@ fn jittered(pause: Duration) -> Duration {
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(15);
+/// For telling the server that we go.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// The server sends a heartbeat every 20 seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The server allows 256 calls on one connection; some are taken by the stream.
 const CALLS_IN_FLIGHT: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(seq: u64) -> [Position; 1] {
+        [Position { log: LogId::Inbox, seq: Seq(seq) }]
+    }
+
+    #[test]
+    fn only_what_was_sent_and_never_came_is_a_gap() {
+        let mut progress = Progress::default();
+        assert!(progress.heartbeat(&head(9)).is_ok(), "a log that is not followed");
+        progress.subscribed(LogId::Inbox, Seq(5));
+        for seq in [0, 5, 5, 3] {
+            assert!(progress.heartbeat(&head(seq)).is_ok(), "nothing was sent");
+        }
+        assert!(progress.heartbeat(&head(7)).is_ok(), "it may be on its way");
+        assert!(progress.heartbeat(&head(8)).is_err(), "a heartbeat later it is lost");
+        progress.subscribed(LogId::Inbox, Seq(8));
+        assert!(progress.heartbeat(&head(8)).is_ok());
+        assert!(progress.heartbeat(&head(9)).is_ok(), "followed anew, it may be on its way again");
+    }
+
+    #[test]
+    fn a_connection_that_the_owner_gives_up_at_once_does_not_end_the_growing_of_pauses() {
+        assert!(!is_fresh_start(None, false));
+        assert!(is_fresh_start(Some(Duration::ZERO), false));
+        assert!(!is_fresh_start(Some(Duration::from_secs(1)), true));
+        assert!(is_fresh_start(Some(LONGEST_PAUSE), true));
+    }
+    #[test]
+    fn it_ends_at_once_though_the_server_does_not_answer() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let port = silent.local_addr().expect("its address").port();
+        let server = Some(qpq_io::rpc::connect::ServerAddress { host: "127.0.0.1".into(), port });
+        let options = crate::Options { home: folder.path().to_owned(), server, ca_cert: None, fingerprint: None };
+        let profile = Profile::open(&options).expect("a profile directory");
+        let account = qpq_core::account::generate(&"alice".parse().expect("a name"), "laptop").expect("an account");
+        let (close, closing) = oneshot::channel();
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let news: Rc<dyn Fn(News)> = Rc::new(|_| ());
+                run(&profile, &DeviceKey::of(&account), closing, &news);
+            });
+            // It has begun to connect when something has arrived.
+            silent.recv(&mut [0; 2000]).expect("a first packet");
+            drop(close);
+        });
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+}

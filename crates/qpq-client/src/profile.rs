@@ -21,6 +21,8 @@ use crate::store::Database;
 pub struct Profile {
     pub home: PathBuf,
     pub server: ServerAddress,
+    /// It is not the one that was remembered.
+    pub has_moved: bool,
     ca_cert: Option<PathBuf>,
     known: Mutex<Known>,
     _lock: FileLock,
@@ -39,8 +41,13 @@ struct Known {
 }
 
 impl Profile {
-    /// Whether there is one.
+    /// Whether there is one whose registration is through.
     pub fn exists(home: &Path) -> bool {
+        Self::is_begun(home) && !home.join(UNFINISHED).exists()
+    }
+
+    /// Whether there are keys, of an account that may not be registered yet.
+    pub fn is_begun(home: &Path) -> bool {
         home.join(KEY_FILE).exists()
     }
 
@@ -51,9 +58,11 @@ impl Profile {
         let lock = lock_exclusive_within(&home.join("lock"), LOCK_PATIENCE)?;
         let mut known = read_known(&home)?;
         let remembered = known.server.as_deref().and_then(|server| server.parse().ok());
+        let mut has_moved = false;
         let server = match (&options.server, remembered) {
             (Some(server), remembered) => {
-                if remembered.is_some_and(|remembered: ServerAddress| remembered != *server) {
+                has_moved = remembered.is_some_and(|remembered: ServerAddress| remembered != *server);
+                if has_moved {
                     // Another server has another certificate.
                     (known.fingerprint, known.public_roots) = (None, false);
                 }
@@ -66,7 +75,7 @@ impl Profile {
             known.fingerprint = Some(fingerprint.to_string());
         }
         let ca_cert = options.ca_cert.clone();
-        Ok(Self { home, server, ca_cert, known: Mutex::new(known), _lock: lock })
+        Ok(Self { home, server, has_moved, ca_cert, known: Mutex::new(known), _lock: lock })
     }
 
     /// How the server's certificate is to be checked.
@@ -116,14 +125,28 @@ impl Profile {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Makes key file and database.
+    /// Makes key file and database, marked as unfinished. The key file comes last: without it nothing here can be read.
     pub fn create(&self, password: &SecretString) -> Result<Database, Error> {
         let key = DbKey::generate();
         let file = key_file::wrap(password.expose().as_bytes(), key.expose())
             .map_err(|error| Error::Internal(error.to_string()))?;
+        // Left over from an attempt that was interrupted before its key file was written: nobody has the key of these.
+        for name in DATABASE_FILES {
+            let path = self.home.join(name);
+            remove(&path).map_err(|error| Error::Store(format!("cannot remove {}: {error}", path.display())))?;
+        }
+        write_atomically(&self.home.join(UNFINISHED), b"", 0o600)?;
         let database = Database::open(&self.home.join(DATABASE), &key)?;
         write_atomically(&self.home.join(KEY_FILE), &file, 0o600)?;
         Ok(database)
+    }
+
+    /// The registration is through.
+    pub fn finish(&self) -> Result<(), Error> {
+        let path = self.home.join(UNFINISHED);
+        // Synced, because after a power cut the mark would hide a profile that is in use.
+        let removed = remove(&path).and_then(|()| fs::File::open(&self.home)?.sync_all());
+        removed.map_err(|error| Error::Store(format!("cannot remove {}: {error}", path.display())))
     }
 
     /// Opens the database with the password.
@@ -137,11 +160,20 @@ impl Profile {
         Ok(Database::open(&self.home.join(DATABASE), &DbKey::from_bytes(*key))?)
     }
 
-    /// Takes back [`Self::create`] when nothing came of it, so that another name can be tried.
+    /// Takes back [`Self::create`] when nothing came of it, so that another name can be tried. The key file goes first:
+    /// what is left of an interruption is then what [`Self::create`] removes.
     pub fn discard(&self) {
-        for file in [KEY_FILE, DATABASE, "qpq.db-wal", "qpq.db-shm"] {
+        for file in [KEY_FILE].into_iter().chain(DATABASE_FILES).chain([UNFINISHED]) {
             let _ = fs::remove_file(self.home.join(file));
         }
+    }
+}
+
+/// Removes a file that need not be there.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -172,7 +204,10 @@ fn default_server() -> ServerAddress {
 }
 
 const KEY_FILE: &str = "profile.key";
+/// Lies beside the key file until the server is known to have the account: the database that knows is encrypted.
+const UNFINISHED: &str = "unfinished";
 const DATABASE: &str = "qpq.db";
+const DATABASE_FILES: [&str; 3] = [DATABASE, "qpq.db-wal", "qpq.db-shm"];
 const PROFILE_FILE: &str = "profile.toml";
 /// Two one-shot commands in a row must not trip over each other.
 const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);

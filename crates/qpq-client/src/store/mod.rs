@@ -78,6 +78,11 @@ mod tests {
         assert_eq!(get(b"k").as_deref(), Some(&b"other table"[..]));
         let rolled_back = qpq_core::store::Store::get(&tx, qpq_core::store::Table::Mls, b"rolled back").expect("get");
         assert_eq!(rolled_back, None);
+        drop(tx);
+        let mut tx = database.begin().expect("begin");
+        let position = qpq_core::store::Store::append_event(&mut tx, b"event").expect("append");
+        assert_eq!(tx.newest_event().expect("newest"), position);
+        drop(tx);
         assert!(Database::open(&path, &DbKey::generate()).is_err());
     }
 

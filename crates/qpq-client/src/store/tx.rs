@@ -24,6 +24,18 @@ impl<'a> Tx<'a> {
         Ok(Self { transaction, changed: BTreeMap::new() })
     }
 
+    /// The position of the newest event; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn newest_event(&self) -> Result<u64, StoreError> {
+        self.transaction
+            .prepare_cached("SELECT coalesce(max(position), 0) FROM events")
+            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
+            .map(|position| position as u64)
+            .map_err(store_error)
+    }
+
     /// Writes everything and syncs it to disk.
     ///
     /// # Errors

@@ -1,24 +1,44 @@
 //! Registration, login, and resuming with the device's key.
 
+use std::cell::Cell;
+
 use qpq_core::account::{LoggingIn, Registering};
 use qpq_core::store::rows::AccountRow;
 use qpq_io::rpc::connect::ClientConnection;
 use qpq_proto::account::UserName;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::generated::gateway_capnp::{login_reply, register_reply, session_reply};
+use qpq_proto::ids::DeviceId;
 use qpq_trust::proof;
+use zeroize::Zeroizing;
 
 use super::{Greeted, Session, offline};
 use crate::Error;
 
-/// How a device proves who it is.
+/// How a device proves who it is, with the password.
 pub enum Authentication<'a> {
     /// A new account.
-    Register { password: &'a [u8], invite: &'a str },
+    Register {
+        password: &'a [u8],
+        invite: &'a str,
+        /// Set while the server may have accepted without our knowing, also when the attempt is given up.
+        unanswered: &'a Cell<bool>,
+    },
     /// With the password, and the device's proof.
     Login { password: &'a [u8] },
-    /// With the device's proof alone.
-    Resume,
+}
+
+/// All that is needed to come back as a device; the rest of the account stays where it is.
+pub struct DeviceKey {
+    id: DeviceId,
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl DeviceKey {
+    /// The one of this account.
+    pub fn of(account: &AccountRow) -> Self {
+        Self { id: account.device, key: Zeroizing::new(account.device_key) }
+    }
 }
 
 /// Authenticates; the session lives as long as `greeted`.
@@ -33,18 +53,25 @@ pub async fn authenticate(
 ) -> Result<Session, Error> {
     let proof = proof::sign(&account.device_key, &connection.exporter());
     match how {
-        Authentication::Register { password, invite } => register(greeted, account, &proof, password, invite).await,
+        Authentication::Register { password, invite, unanswered } => {
+            register(greeted, account, &proof, password, invite, unanswered).await
+        }
         Authentication::Login { password } => {
             login(greeted, &account.name, password, Some((&account.device.0, &proof))).await
         }
-        Authentication::Resume => {
-            let mut request = greeted.gateway.resume_request();
-            request.get().set_device(&account.device.0);
-            request.get().set_proof(&proof);
-            let response = request.send().promise.await.map_err(offline)?;
-            session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?)
-        }
     }
+}
+
+/// Comes back with the device's proof alone; the session lives as long as `greeted`.
+///
+/// # Errors
+/// [`Error::DeviceUnknown`], refused, or offline.
+pub async fn resume(connection: &ClientConnection, greeted: &Greeted, device: &DeviceKey) -> Result<Session, Error> {
+    let mut request = greeted.gateway.resume_request();
+    request.get().set_device(&device.id.0);
+    request.get().set_proof(&proof::sign(&device.key, &connection.exporter()));
+    let response = request.send().promise.await.map_err(offline)?;
+    session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?)
 }
 
 async fn register(
@@ -53,6 +80,7 @@ async fn register(
     proof: &[u8; 64],
     password: &[u8],
     invite: &str,
+    unanswered: &Cell<bool>,
 ) -> Result<Session, Error> {
     let (state, message) = Registering::start(password).map_err(|_| Error::Internal("OPAQUE".into()))?;
     let mut request = greeted.gateway.register_request();
@@ -72,8 +100,12 @@ async fn register(
     request.get().set_manifest(&account.manifest);
     request.get().set_device(&account.device.0);
     request.get().set_proof(proof);
+    unanswered.set(true);
     let response = request.send().promise.await.map_err(offline)?;
-    session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?)
+    let outcome = session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?);
+    // What counts as offline is no decision: a server that failed may have failed after it had stored the account.
+    unanswered.set(matches!(outcome, Err(Error::Offline(_))));
+    outcome
 }
 
 /// Logs in. Without a device it only finds out whether the password is right.
@@ -124,6 +156,7 @@ fn refused(refusal: capnp::Result<qpq_proto::generated::ids_capnp::refusal::Read
     match refusal {
         Ok(refusal) if refusal.code == Code::WrongCredentials => Error::WrongCredentials,
         Ok(refusal) if refusal.code == Code::NameTaken => Error::NameTaken,
+        Ok(refusal) if refusal.code == Code::DeviceUnknown => Error::DeviceUnknown,
         Ok(refusal) if refusal.code.is_retryable() && refusal.code != Code::RateLimited => {
             Error::Offline(refusal.detail)
         }

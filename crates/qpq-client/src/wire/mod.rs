@@ -12,9 +12,12 @@ use qpq_proto::code::{Code, Refusal};
 use qpq_proto::generated::{gateway_capnp, session_capnp};
 use qpq_proto::{PROTOCOL, limits};
 
-pub use authenticate::{Authentication, authenticate, login, not_linked};
+pub use authenticate::{Authentication, DeviceKey, authenticate, login, not_linked, resume};
 pub use call::{Called, call};
 pub use sink::{Incoming, Sink, acknowledge, open, subscribe};
+
+/// The server's end of the stream.
+pub type StreamClient = qpq_proto::generated::stream_capnp::stream::Client;
 
 /// A gateway that has introduced itself.
 pub struct Greeted {

@@ -3,7 +3,10 @@
 use anyhow::{Result, bail};
 use qpq_tests::bench::{Figure, deliver, group, idle, post};
 
-const SCENARIOS: &[(&str, fn() -> Result<Vec<Figure>>)] =
+/// A name to call it by, and what it measures.
+type Scenario = (&'static str, fn() -> Result<Vec<Figure>>);
+
+const SCENARIOS: &[Scenario] =
     &[("post", post::run), ("deliver", deliver::run), ("group", group::run), ("idle", idle::run)];
 
 fn main() -> Result<()> {
