@@ -172,9 +172,10 @@ impl Mailbox {
         self.state().logs.get(&position.log).is_some_and(|subscription| position.seq <= subscription.position)
     }
 
+    /// What this stream has delivered. Not the heads of the logs: those may be entries that this device never gets to see.
     pub fn heads(&self) -> Vec<Position> {
         let state = self.state();
-        state.logs.iter().map(|(log, subscription)| Position { log: *log, seq: subscription.head }).collect()
+        state.logs.iter().map(|(log, subscription)| Position { log: *log, seq: subscription.position }).collect()
     }
 
     pub fn logs(&self) -> Vec<LogId> {

@@ -81,11 +81,12 @@ fn admit(
     let Some(row) = groups::find(tx, group)? else {
         return Ok(Admission::Stop(PostResult::NotMember));
     };
-    if !members::is_member(tx, row.id, sender)? {
-        return Ok(Admission::Stop(PostResult::NotMember));
-    }
+    // First of all: whoever repeats a post because the answer was lost may have been removed in the meantime.
     if let Some(seq) = known(tx, row.id, entry.hash)? {
         return Ok(Admission::Stop(PostResult::Accepted(seq)));
+    }
+    if !members::is_member(tx, row.id, sender)? {
+        return Ok(Admission::Stop(PostResult::NotMember));
     }
     if row.head.epoch != entry.epoch {
         return Ok(Admission::Stop(PostResult::StaleEpoch(row.head)));
