@@ -15,6 +15,9 @@ struct Content {
     delete @9 :Data;       # the message that is taken back
     receipt @10 :Receipt;
     attachment @11 :Attachment;
+    # Not for people: a member who came back without the key of the group's name asks for it, and another one tells it.
+    askName @12 :Void;
+    nameKey @13 :Data;     # 32 bytes
   }
 }
 

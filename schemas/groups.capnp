@@ -9,6 +9,10 @@ interface Groups {
   post @2 (group :Data, post :Post) -> (reply :PostReply);
   leave @3 (group :Data, epoch :UInt64, proposal :Data) -> (reply :PostReply);
   tree @4 (group :Data, epoch :UInt64) -> (reply :TreeReply);
+  # What a device of a member needs to come back by an external commit.
+  rejoin @5 (group :Data) -> (reply :RejoinReply);
+  # Groups that the caller's device is in, or another device of its identity.
+  memberships @6 () -> (reply :MembershipsReply);
 }
 
 struct NewGroup {
@@ -63,6 +67,26 @@ struct TreeReply {
   union {
     refused @0 :Ids.Refusal;
     ratchetTree @1 :Data;
+  }
+}
+
+struct RejoinReply {
+  union {
+    refused @0 :Ids.Refusal;
+    info @1 :RejoinInfo;
+  }
+}
+
+struct RejoinInfo {
+  groupInfo @0 :Data;      # MLSMessage(GroupInfo) of the current epoch, without the tree
+  ratchetTree @1 :Data;
+  leaving @2 :List(Data);  # devices that have posted that they leave
+}
+
+struct MembershipsReply {
+  union {
+    refused @0 :Ids.Refusal;
+    groups @1 :List(Data);
   }
 }
 

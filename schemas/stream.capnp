@@ -8,7 +8,8 @@ interface Delivery {
 }
 
 interface Stream {
-  subscribe @0 (log :LogId, after :UInt64) -> (reply :SubscribeReply);
+  # `known`: entries that the device has taken, newest first, by which both notice that one of them was set back.
+  subscribe @0 (log :LogId, after :UInt64, known :List(Mark)) -> (reply :SubscribeReply);
   # Everything up to these positions is stored on the device; the server may forget it.
   acknowledge @1 (positions :List(Position)) -> ();
 }
@@ -34,11 +35,20 @@ struct Position {
   seq @1 :UInt64;
 }
 
+struct Mark {
+  seq @0 :UInt64;
+  digest @1 :UInt64;       # the first 8 bytes of the SHA-256 of the payload, big-endian
+}
+
 struct SubscribeReply {
   union {
     refused @0 :Ids.Refusal;
     head @1 :UInt64;
   }
+  from @2 :UInt64;         # where it begins: before `after` when the server does not have what the device has
+  acknowledged @3 :UInt64; # the last position that the device has acknowledged in this stay, 0 for none
+  epoch @4 :UInt64;        # of a group
+  context @5 :UInt64;      # the first 8 bytes of the SHA-256 of its GroupContext, big-endian: tells forks apart
 }
 
 struct Entry {

@@ -102,6 +102,7 @@ pub fn start(profile: Arc<Profile>, database: Database, account: &AccountRow) ->
         turns: turns_tx.clone(),
         subscriptions: 0,
         caught_up: 0,
+        has_caught_up: false,
         wishes: HashMap::new(),
         messages: HashMap::new(),
         lookups: HashMap::new(),
@@ -125,6 +126,8 @@ struct Actor {
     /// Logs that were subscribed to over this connection, and how many of those have nothing more waiting.
     subscriptions: u32,
     caught_up: u32,
+    /// The engine has been told.
+    has_caught_up: bool,
     wishes: HashMap<u64, Vec<Waiter<Done>>>,
     messages: HashMap<MessageId, Vec<Waiter<Done>>>,
     lookups: HashMap<UserName, Vec<Waiter<LookedUp>>>,
@@ -227,7 +230,13 @@ impl Actor {
             _ if self.stream.is_none() => {}
             News::Reply { request, result } => self.step(Input::Reply { request, result }),
             // Counted here, where the subscriptions are ordered: one that is still on its way is not caught up with.
-            News::CaughtUp(subscriptions) => self.caught_up = subscriptions,
+            News::CaughtUp(subscriptions) => {
+                self.caught_up = subscriptions;
+                if self.caught_up == self.subscriptions && !std::mem::replace(&mut self.has_caught_up, true) {
+                    self.step(Input::CaughtUp);
+                }
+            }
+            News::Subscribed { log, after, result } => self.step(Input::Subscribed { log, after, result }),
             News::KeyPackagesLow(left) => self.step(Input::KeyPackagesLow(left)),
             News::Entries(entries, stored) => self.take(entries, vec![stored]),
         }
@@ -300,9 +309,10 @@ impl Actor {
                 Effect::Request { id, request } => {
                     self.order(Order::Request { id, request: Box::new(request) });
                 }
-                Effect::Subscribe { log, after } => {
-                    if self.order(Order::Subscribe { log, after }) {
+                Effect::Subscribe { log, after, known } => {
+                    if self.order(Order::Subscribe { log, after, known }) {
                         self.subscriptions += 1;
+                        self.has_caught_up = false;
                     }
                 }
                 Effect::Acknowledge(positions) => {
@@ -454,6 +464,7 @@ mod tests {
             turns: channel().0,
             subscriptions: 0,
             caught_up: 0,
+            has_caught_up: false,
             wishes: HashMap::new(),
             messages: HashMap::new(),
             lookups: HashMap::new(),
@@ -492,8 +503,13 @@ mod tests {
     fn only_orders_that_reach_a_connection_count_as_subscriptions() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut owner = owner(folder.path());
-        let subscribe =
-            || vec![Effect::Subscribe { log: qpq_proto::stream::LogId::Inbox, after: qpq_proto::ids::Seq(0) }];
+        let subscribe = || {
+            vec![Effect::Subscribe {
+                log: qpq_proto::stream::LogId::Inbox,
+                after: qpq_proto::ids::Seq(0),
+                known: vec![],
+            }]
+        };
         owner.carry_out(subscribe());
         let (orders, given) = mpsc::unbounded_channel();
         owner.stream = Some(orders);

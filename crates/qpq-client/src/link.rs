@@ -12,7 +12,7 @@ use qpq_core::request::{Reply, Request};
 use qpq_io::rpc::connect::{ClientConnection, Connector};
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::Seq;
-use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -25,7 +25,7 @@ use crate::wire::{self, Called, DeviceKey, Greeted, Incoming, Session, Sink};
 /// not deal with something that came over it, and wants to be told of a new one, so that everything is asked again.
 pub enum Order {
     Request { id: u64, request: Box<Request> },
-    Subscribe { log: LogId, after: Seq },
+    Subscribe { log: LogId, after: Seq, known: Vec<Mark> },
     Acknowledge(Vec<Position>),
 }
 
@@ -38,6 +38,12 @@ pub enum News {
     },
     /// Why; nothing when the owner gave the connection up.
     Disconnected(Option<Error>),
+    /// What the server says to a subscription. Before entries of that log.
+    Subscribed {
+        log: LogId,
+        after: Seq,
+        result: Result<Subscribed, Refusal>,
+    },
     Entries(Vec<Entry>, oneshot::Sender<()>),
     Reply {
         request: u64,
@@ -125,6 +131,8 @@ async fn connected(
         news: news.clone(),
         waiting: VecDeque::new(),
         calls: FuturesUnordered::new(),
+        subscriptions: FuturesUnordered::new(),
+        held: VecDeque::new(),
         progress: Progress::default(),
     };
     let end = tokio::select! {
@@ -156,6 +164,9 @@ async fn establish(profile: &Profile, device: &DeviceKey) -> Result<(ClientConne
     Ok((connection, greeted, session))
 }
 
+/// A log, where to follow it from, and what the server says to that.
+type Subscription = (LogId, Seq, Result<Result<Subscribed, Refusal>, Error>);
+
 /// A connection that is up.
 struct Live {
     session: Session,
@@ -165,6 +176,10 @@ struct Live {
     waiting: VecDeque<(u64, Box<Request>)>,
     /// Requests on their way.
     calls: FuturesUnordered<LocalBoxFuture<'static, (u64, Called)>>,
+    /// Subscriptions that the server has not answered.
+    subscriptions: FuturesUnordered<LocalBoxFuture<'static, Subscription>>,
+    /// What came before an answer to a subscription that it may belong to.
+    held: VecDeque<Incoming>,
     progress: Progress,
 }
 
@@ -174,7 +189,6 @@ impl Live {
         mut orders: mpsc::UnboundedReceiver<Order>,
         mut incoming: mpsc::UnboundedReceiver<Incoming>,
     ) -> End {
-        let (failed_tx, mut failed) = mpsc::unbounded_channel();
         // What else happens must not put it off.
         let mut silent_at = Instant::now() + SILENCE;
         loop {
@@ -185,15 +199,9 @@ impl Live {
                         self.waiting.push_back((id, request));
                         self.send_waiting();
                     }
-                    Some(Order::Subscribe { log, after }) => {
-                        self.progress.subscribed(log, after);
-                        let answer = wire::subscribe(&self.stream, log, after);
-                        let failed = failed_tx.clone();
-                        spawn_local(async move {
-                            if let Err(error) = answer.await {
-                                let _ = failed.send((log, error));
-                            }
-                        });
+                    Some(Order::Subscribe { log, after, known }) => {
+                        let answer = wire::subscribe(&self.stream, log, after, &known);
+                        self.subscriptions.push(Box::pin(async move { (log, after, answer.await) }));
                     }
                     Some(Order::Acknowledge(positions)) => {
                         spawn_local(wire::acknowledge(&self.stream, &positions));
@@ -210,20 +218,19 @@ impl Live {
                         return End::Lost(Error::Offline("the server ended the stream".into()));
                     };
                     silent_at = Instant::now() + SILENCE;
-                    if let Err(error) = self.arrived(arrived) {
+                    self.held.push_back(arrived);
+                    if let Err(error) = self.hand_on() {
+                        return End::Lost(error);
+                    }
+                }
+                Some(subscription) = self.subscriptions.next() => {
+                    if let Err(error) = self.subscribed(subscription) {
                         return End::Lost(error);
                     }
                 }
                 () = sleep_until(silent_at) => {
                     return End::Lost(Error::Offline("the stream went silent".into()));
                 }
-                Some((log, error)) = failed.recv() => match (log, error) {
-                    // A group that this device is no longer in: the engine will learn it, or knows it.
-                    (LogId::Group(group), Error::Refused(reason)) => {
-                        tracing::warn!(group = %group.short(), reason, "a log cannot be followed");
-                    }
-                    (_, error) => return End::Lost(error),
-                },
             }
         }
     }
@@ -236,6 +243,29 @@ impl Live {
             let answer = wire::call(&self.session, &request);
             self.calls.push(Box::pin(async move { (id, answer.await) }));
         }
+    }
+
+    /// The owner learns where a log begins before it gets entries of it.
+    fn subscribed(&mut self, (log, after, answer): Subscription) -> Result<(), Error> {
+        let result = answer?;
+        match (&log, &result) {
+            (_, Ok(subscribed)) => self.progress.subscribed(log, subscribed.from),
+            (LogId::Group(group), Err(refusal)) => {
+                tracing::warn!(group = %group.short(), %refusal, "a log cannot be followed");
+            }
+            (LogId::Inbox, Err(refusal)) => return Err(Error::Refused(refusal.detail.clone())),
+        }
+        (self.news)(News::Subscribed { log, after, result });
+        self.hand_on()
+    }
+
+    fn hand_on(&mut self) -> Result<(), Error> {
+        while self.subscriptions.is_empty()
+            && let Some(incoming) = self.held.pop_front()
+        {
+            self.arrived(incoming)?;
+        }
+        Ok(())
     }
 
     fn arrived(&mut self, incoming: Incoming) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! What the engine asks of the server, and what it wants to do with the answer.
 
 use qpq_proto::account::{Account, UserName};
-use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, NewGroup, Post, PostOutcome};
+use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, NewGroup, Post, PostOutcome, RejoinInfo};
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,10 @@ pub enum Request {
         group: GroupId,
         epoch: Epoch,
     },
+    /// What it takes to come back into a group.
+    RejoinInfo(GroupId),
+    /// The groups that this identity is in.
+    Memberships,
 }
 
 /// What the server answered, other than a refusal.
@@ -52,6 +56,8 @@ pub enum Reply {
     Posted(PostOutcome),
     Left(PostOutcome),
     Tree(Vec<u8>),
+    RejoinInfo(RejoinInfo),
+    Memberships(Vec<GroupId>),
 }
 
 /// Why a request was made.
@@ -91,6 +97,21 @@ pub enum Purpose {
         group: GroupId,
         epoch: Epoch,
     },
+    /// A group is to be mended: what does it take?
+    RejoinInfo {
+        wish: WishRef,
+        group: GroupId,
+    },
+    /// The external commit.
+    Rejoin {
+        wish: WishRef,
+        group: GroupId,
+    },
+    /// A group that this device is in without knowing it: what kind of a group is it?
+    ComeIn {
+        group: GroupId,
+    },
+    Memberships,
 }
 
 impl Purpose {
@@ -101,8 +122,32 @@ impl Purpose {
             | Self::Create { wish, .. }
             | Self::Commit { wish, .. }
             | Self::Post { wish, .. }
-            | Self::Leave { wish, .. } => Some(*wish),
-            Self::LookUp(_) | Self::Check { .. } | Self::PublishKeys | Self::Tree { .. } => None,
+            | Self::Leave { wish, .. }
+            | Self::RejoinInfo { wish, .. }
+            | Self::Rejoin { wish, .. } => Some(*wish),
+            Self::LookUp(_)
+            | Self::Check { .. }
+            | Self::PublishKeys
+            | Self::Tree { .. }
+            | Self::ComeIn { .. }
+            | Self::Memberships => None,
+        }
+    }
+
+    /// The group whose log decides what becomes of it: it does not leave before both ends agree about that log.
+    pub fn group(&self) -> Option<GroupId> {
+        match self {
+            Self::Commit { group, .. } | Self::Post { group, .. } | Self::Leave { group, .. } => Some(*group),
+            Self::LookUp(_)
+            | Self::Check { .. }
+            | Self::PublishKeys
+            | Self::Claim { .. }
+            | Self::Create { .. }
+            | Self::Tree { .. }
+            | Self::RejoinInfo { .. }
+            | Self::Rejoin { .. }
+            | Self::ComeIn { .. }
+            | Self::Memberships => None,
         }
     }
 }

@@ -49,6 +49,10 @@ pub enum Body {
         targets: Vec<MessageId>,
     },
     Attachment(Attachment),
+    /// Not for people: whoever came back without the key of the group's name asks for it.
+    AskName,
+    /// Not for people: the answer.
+    NameKey([u8; 32]),
     /// A kind from a newer client: kept as it came, shown by its fallback text.
     Unknown,
 }
@@ -118,6 +122,8 @@ impl Content {
             | Body::Delete { .. }
             | Body::Receipt { .. }
             | Body::Attachment(_)
+            | Body::AskName
+            | Body::NameKey(_)
             | Body::Unknown => &self.fallback,
         }
     }
@@ -159,6 +165,8 @@ impl Body {
                 builder.set_name(&file.name[..]);
                 builder.set_media_type(&file.media_type[..]);
             }
+            Self::AskName => builder.set_ask_name(()),
+            Self::NameKey(key) => builder.set_name_key(key),
             // An unknown body is only ever received; written again it is an empty text with the same fallback.
             Self::Unknown => builder.set_text(""),
         }
@@ -184,6 +192,8 @@ impl Body {
                     text: read::text("edit.text", edit.get_text(), limits::TEXT)?,
                 }
             }
+            Ok(body::AskName(())) => Self::AskName,
+            Ok(body::NameKey(key)) => Self::NameKey(read::array("content.nameKey", key)?),
             Ok(body::Delete(target)) => Self::Delete { target: MessageId(read::array("delete", target)?) },
             Ok(body::Receipt(receipt)) => {
                 let receipt = receipt?;

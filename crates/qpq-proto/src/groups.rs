@@ -130,6 +130,38 @@ impl Post {
     }
 }
 
+/// What a device needs to come back into a group by an external commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejoinInfo {
+    /// MLSMessage(GroupInfo) of the current epoch, without the tree.
+    pub group_info: Vec<u8>,
+    pub ratchet_tree: Vec<u8>,
+    /// Devices that have posted that they leave, and have not been removed yet.
+    pub leaving: Vec<DeviceId>,
+}
+
+impl RejoinInfo {
+    /// Reads it from the wire.
+    pub fn read(reader: groups_capnp::rejoin_info::Reader<'_>) -> Result<Self, Malformed> {
+        let list = reader.get_leaving()?;
+        read::count("rejoin.leaving", list.len(), limits::WELCOMES)?;
+        let leaving = list.iter().map(|device| Ok(DeviceId(read::array("rejoin.leaving", device)?)));
+        Ok(Self {
+            group_info: read::some_bytes("rejoin.groupInfo", reader.get_group_info(), limits::HANDSHAKE)?,
+            ratchet_tree: read::some_bytes("rejoin.ratchetTree", reader.get_ratchet_tree(), limits::HANDSHAKE)?,
+            leaving: leaving.collect::<Result<_, Malformed>>()?,
+        })
+    }
+
+    /// Writes it to the wire.
+    pub fn write(&self, mut builder: groups_capnp::rejoin_info::Builder<'_>) {
+        builder.set_group_info(&self.group_info);
+        builder.set_ratchet_tree(&self.ratchet_tree);
+        let mut list = builder.init_leaving(self.leaving.len() as u32);
+        self.leaving.iter().enumerate().for_each(|(index, device)| list.set(index as u32, &device.0));
+    }
+}
+
 /// Where a group stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {

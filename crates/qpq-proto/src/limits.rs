@@ -40,5 +40,7 @@ pub const RECEIPT_TARGETS: usize = 1000;
 pub const PUSH_ENTRIES: usize = 256;
 /// Positions in one acknowledgement or heartbeat: the logs that one device may follow.
 pub const POSITIONS: usize = 10_000;
+/// Marks in one subscription.
+pub const MARKS: usize = 64;
 /// Any other short text that crosses the wire.
 pub const SHORT_TEXT: usize = 1024;

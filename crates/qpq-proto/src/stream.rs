@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::generated::stream_capnp;
-use crate::ids::{GroupId, Seq};
+use crate::ids::{ContentHash, Epoch, GroupId, Seq};
 use crate::limits;
 use crate::read::{self, Malformed};
 use crate::time::Timestamp;
@@ -102,6 +102,59 @@ impl Entry {
         builder.set_kind(self.kind.into());
         builder.set_payload(&self.payload);
     }
+}
+
+/// An entry that a device has taken, told apart from any other that may have stood in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mark {
+    pub seq: Seq,
+    /// See [`digest`].
+    pub digest: u64,
+}
+
+impl Mark {
+    /// Reads a list of them from the wire.
+    pub fn read_list(list: capnp::struct_list::Reader<'_, stream_capnp::mark::Owned>) -> Result<Vec<Self>, Malformed> {
+        read::count("marks", list.len(), limits::MARKS)?;
+        Ok(list.iter().map(|reader| Self { seq: Seq(reader.get_seq()), digest: reader.get_digest() }).collect())
+    }
+
+    /// Writes a list of them to the wire; `builder` has the list's length.
+    pub fn write_list(marks: &[Self], mut builder: capnp::struct_list::Builder<'_, stream_capnp::mark::Owned>) {
+        for (index, mark) in marks.iter().enumerate() {
+            let mut builder = builder.reborrow().get(index as u32);
+            builder.set_seq(mark.seq.0);
+            builder.set_digest(mark.digest);
+        }
+    }
+}
+
+/// The first 8 bytes of a hash: enough to tell entries of one log, or epochs of one group, apart.
+pub fn digest(hash: ContentHash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.0;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// What a device learns when it begins to follow a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscribed {
+    /// Where the log ends now, as far as this device may see it.
+    pub head: Seq,
+    /// Entries come from after here on: before the device's own position when the server was set back.
+    pub from: Seq,
+    /// What the server knows the device to have stored in its present stay; beyond the device's own position when the
+    /// device was set back.
+    pub acknowledged: Seq,
+    /// Where a group stands; none for an inbox.
+    pub lineage: Option<Lineage>,
+}
+
+/// One epoch of one of the ways that a group may have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    pub epoch: Epoch,
+    /// [`digest`] of the encoded GroupContext (RFC 9420, section 8.1).
+    pub context: u64,
 }
 
 /// How far something has come in one log.

@@ -15,7 +15,8 @@ use qpq_proto::ids::{DeviceId, IdentityId};
 
 use crate::credential::{Leaf, LeafId};
 use crate::error::TrustError;
-use crate::group::{roster, state, state_of_context};
+use crate::group::{lineage, roster, state, state_of_context};
+use crate::hpke_keys;
 use crate::policy::{self, Change};
 use crate::suite::GROUP_STATE_COMPONENT;
 
@@ -27,6 +28,11 @@ pub struct CommitReview {
     pub removed: Vec<Leaf>,
     pub before: GroupState,
     pub after: GroupState,
+    /// A device of a member came by itself, through an external commit (RFC 9420, section 12.4.3.2): it is in `added`,
+    /// and in `removed` if it had a leaf before.
+    pub is_external: bool,
+    /// Digest of the group context that it leads to.
+    pub context: u64,
 }
 
 /// Validates an encoded commit against the public group: OpenMLS's checks, our profile, and the group's rules.
@@ -50,6 +56,7 @@ pub fn process(
         return Err(TrustError::Mls("not a commit".into()));
     };
     let review = review(group, &sender, &staged, leaving)?;
+    hpke_keys::check(crypto, group.ciphersuite(), bytes, &staged)?;
     Ok((*staged, review))
 }
 
@@ -63,17 +70,11 @@ pub fn review(
     staged: &StagedCommit,
     leaving: &BTreeSet<DeviceId>,
 ) -> Result<CommitReview, TrustError> {
-    let Sender::Member(index) = sender else {
-        return Err(TrustError::Forbidden("only members may commit"));
-    };
-    let node = group.leaf(*index).ok_or(TrustError::NotAuthentic("the committer has no leaf"))?;
-    let committer = Leaf::of_node(node)?;
-    if let Some(node) = staged.update_path_leaf_node()
-        && Leaf::of_node(node)? != committer
-    {
-        return Err(TrustError::NotAuthentic("a commit must not change its committer's credential"));
-    }
+    let (committer, is_external) = committer(group, sender, staged)?;
     let (mut added, mut removed) = (Vec::new(), Vec::new());
+    if is_external {
+        added.push(committer);
+    }
     for queued in staged.queued_proposals() {
         match queued.proposal() {
             Proposal::Add(add) => added.push(Leaf::of_node(add.key_package().leaf_node())?),
@@ -82,6 +83,7 @@ pub fn review(
                 removed.push(Leaf::of_node(node)?);
             }
             Proposal::AppDataUpdate(_) => {}
+            Proposal::ExternalInit(_) if is_external => {}
             Proposal::Update(_)
             | Proposal::PreSharedKey(_)
             | Proposal::ReInit(_)
@@ -98,6 +100,8 @@ pub fn review(
         removed,
         before: state(group)?,
         after: state_of_context(staged.group_context())?,
+        is_external,
+        context: lineage(staged.group_context())?.context,
     };
     let members: BTreeSet<IdentityId> = roster(group)?.iter().map(|leaf| leaf.id.identity).collect();
     let ids = |leaves: &[Leaf]| leaves.iter().map(|leaf| leaf.id).collect::<Vec<LeafId>>();
@@ -109,8 +113,28 @@ pub fn review(
         removed: &ids(&review.removed),
         before: &review.before,
         after: &review.after,
+        is_external,
     })?;
     Ok(review)
+}
+
+/// Who made a commit, and whether from outside.
+fn committer(group: &PublicGroup, sender: &Sender, staged: &StagedCommit) -> Result<(Leaf, bool), TrustError> {
+    let path = staged.update_path_leaf_node().map(Leaf::of_node).transpose()?;
+    match sender {
+        Sender::Member(index) => {
+            let node = group.leaf(*index).ok_or(TrustError::NotAuthentic("the committer has no leaf"))?;
+            let committer = Leaf::of_node(node)?;
+            if path.is_some_and(|leaf| leaf != committer) {
+                return Err(TrustError::NotAuthentic("a commit must not change its committer's credential"));
+            }
+            Ok((committer, false))
+        }
+        Sender::NewMemberCommit => {
+            Ok((path.ok_or(TrustError::NotAuthentic("an external commit without a leaf"))?, true))
+        }
+        Sender::External(_) | Sender::NewMemberProposal => Err(TrustError::Forbidden("only members may commit")),
+    }
 }
 
 /// Validates a leave: a signed Remove proposal for the sender's own leaf. Answers who leaves.
@@ -159,6 +183,11 @@ pub fn state_updates<'a>(
         updater.set(ComponentData::from_parts(GROUP_STATE_COMPONENT, value.clone()));
     }
     Ok(updater.changes())
+}
+
+/// Whether a commit says that it comes from outside (sender `new_member_commit`). [`process`] finds out whether it may.
+pub fn is_external(bytes: &[u8]) -> bool {
+    hpke_keys::sender_type(bytes) == Some(hpke_keys::NEW_MEMBER_COMMIT)
 }
 
 /// Reads an MLSMessage that must be a PublicMessage.

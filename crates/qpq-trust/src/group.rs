@@ -4,13 +4,15 @@ use openmls::group::{GroupContext, PublicGroup};
 use openmls::messages::group_info::VerifiableGroupInfo;
 use openmls::prelude::{MlsMessageBodyIn, MlsMessageIn, OpenMlsCrypto, ProposalStore, RatchetTreeIn};
 use openmls::storage::PublicStorageProvider;
-use tls_codec::DeserializeBytes as _;
+use tls_codec::{DeserializeBytes as _, Serialize as _};
 
 use qpq_proto::groups::{GroupKind, GroupState, NewGroup};
-use qpq_proto::ids::{Epoch, GroupId};
+use qpq_proto::ids::{ContentHash, Epoch, GroupId};
+use qpq_proto::stream::{Lineage, digest};
 
 use crate::credential::Leaf;
 use crate::error::TrustError;
+use crate::hpke_keys;
 use crate::suite::{GROUP_STATE_COMPONENT, Suite, required_capabilities};
 
 /// The state in a group's context.
@@ -47,6 +49,15 @@ pub fn epoch(group: &PublicGroup) -> Epoch {
     Epoch(group.group_context().epoch().as_u64())
 }
 
+/// What tells this epoch of this group from any other.
+///
+/// # Errors
+/// [`TrustError::Mls`] when the context cannot be encoded.
+pub fn lineage(context: &GroupContext) -> Result<Lineage, TrustError> {
+    let bytes = context.tls_serialize_detached().map_err(TrustError::mls)?;
+    Ok(Lineage { epoch: Epoch(context.epoch().as_u64()), context: digest(ContentHash::of(&bytes)) })
+}
+
 /// All leaves, in the order of the tree.
 ///
 /// # Errors
@@ -81,10 +92,15 @@ pub fn new_public_group(
 ) -> Result<PublicGroup, TrustError> {
     let info = read_group_info(&new.group_info)?;
     let tree = RatchetTreeIn::tls_deserialize_exact_bytes(&new.ratchet_tree).map_err(TrustError::mls)?;
-    let (group, _) =
+    let (group, info) =
         PublicGroup::from_external(crypto, storage, tree, info, ProposalStore::new()).map_err(TrustError::mls)?;
     id(&group)?;
     Suite::try_from(group.ciphersuite())?;
+    let external = info.extensions().external_pub().ok_or(TrustError::NotAuthentic("a group info without a key"))?;
+    hpke_keys::check_key(crypto, group.ciphersuite(), external.external_pub().as_slice())?;
+    for node in group.members().filter_map(|member| group.leaf(member.index)) {
+        hpke_keys::check_leaf_key(crypto, group.ciphersuite(), node)?;
+    }
     if group.required_capabilities() != Some(&required_capabilities()) {
         return Err(TrustError::Forbidden("a group requires exactly the capabilities of this version"));
     }

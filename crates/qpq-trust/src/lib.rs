@@ -17,6 +17,8 @@ pub mod suite;
 
 pub mod commit;
 pub mod group;
+pub mod group_info;
+mod hpke_keys;
 pub mod key_package;
 pub mod policy;
 

@@ -19,6 +19,8 @@ pub struct Change<'a> {
     pub removed: &'a [LeafId],
     pub before: &'a GroupState,
     pub after: &'a GroupState,
+    /// The committer comes from outside, as a device of a member.
+    pub is_external: bool,
 }
 
 /// Whether the rules of the group, as they were before the commit, allow it.
@@ -26,9 +28,12 @@ pub struct Change<'a> {
 /// # Errors
 /// [`TrustError::Forbidden`] with the rule that it breaks.
 pub fn check(change: &Change<'_>) -> Result<(), TrustError> {
-    let Change { committer, members, leaving, added, removed, before, after } = change;
+    let Change { committer, members, leaving, added, removed, before, after, is_external } = change;
     let who = committer.identity;
     let own = |leaf: &&LeafId| leaf.identity == who;
+    if *is_external {
+        return check_external(change);
+    }
 
     if before.kind == GroupKind::Direct && before != after {
         return Err(TrustError::Forbidden("a direct conversation has no name, roles or rules to change"));
@@ -56,6 +61,17 @@ pub fn check(change: &Change<'_>) -> Result<(), TrustError> {
         }
     }
     check_state(before, after, members, who)
+}
+
+/// A device comes back, or a new one of a member comes in: for itself alone, changing nothing else. Whoever has asked to
+/// leave does not come back by this door.
+fn check_external(change: &Change<'_>) -> Result<(), TrustError> {
+    let Change { committer, members, leaving, added, removed, before, after, .. } = change;
+    let alone = **added == [*committer] && removed.iter().all(|leaf| leaf == committer) && before == after;
+    if !members.contains(&committer.identity) || leaving.contains(&committer.device) || !alone {
+        return Err(TrustError::Forbidden("from outside, only a device of a member may come in, and only by itself"));
+    }
+    Ok(())
 }
 
 /// Whether `identity` may do what `needed` says. A group whose admins have all left belongs to its members: otherwise
@@ -126,8 +142,27 @@ mod tests {
             removed: &leaves(removed),
             before,
             after,
+            is_external: false,
         })
         .is_ok()
+    }
+
+    #[test]
+    fn from_outside_devices_of_members_come_in_by_themselves() {
+        let state = group(&[1], Who::Admins);
+        let members: BTreeSet<_> = [1, 3].map(|number| IdentityId([number; 32])).into();
+        let outcome = |committer: LeafId, added: &[LeafId], removed: &[LeafId], after: &GroupState| {
+            let leaving = BTreeSet::from([DeviceId([3; 16])]);
+            let (members, before, is_external) = (&members, &state, true);
+            check(&Change { committer, members, leaving: &leaving, added, removed, before, after, is_external }).is_ok()
+        };
+        let sibling = LeafId { identity: IdentityId([1; 32]), device: DeviceId([7; 16]) };
+        assert!(outcome(leaf(1), &[leaf(1)], &[leaf(1)], &state));
+        assert!(outcome(sibling, &[sibling], &[], &state));
+        assert!(!outcome(leaf(2), &[leaf(2)], &[], &state), "a stranger");
+        assert!(!outcome(leaf(3), &[leaf(3)], &[leaf(3)], &state), "a leaver");
+        assert!(!outcome(sibling, &[sibling], &[leaf(1)], &state), "somebody else's leaf");
+        assert!(!outcome(leaf(1), &[leaf(1)], &[], &GroupState { name: vec![1], ..state.clone() }));
     }
 
     #[test]

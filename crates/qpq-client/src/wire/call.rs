@@ -5,10 +5,12 @@ use qpq_core::request::{Reply, Request};
 use qpq_proto::Malformed;
 use qpq_proto::account::Account;
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::generated::groups_capnp::{commit_reply, create_reply, post_reply, tree_reply};
+use qpq_proto::generated::groups_capnp::{
+    commit_reply, create_reply, memberships_reply, post_reply, rejoin_reply, tree_reply,
+};
 use qpq_proto::generated::ids_capnp::refusal;
 use qpq_proto::generated::keys_capnp::{account_reply, claim_reply, stock_reply};
-use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome};
+use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome, RejoinInfo};
 use qpq_proto::ids::{GroupId, Seq};
 use qpq_proto::{limits, read};
 
@@ -87,6 +89,15 @@ pub fn call(session: &Session, request: &Request) -> LocalBoxFuture<'static, Cal
             call.get().set_proposal(proposal);
             answer!(call, |reply| posted(reply).map(|outcome| outcome.map(Reply::Left)))
         }
+        Request::RejoinInfo(group) => {
+            let mut call = session.groups.rejoin_request();
+            call.get().set_group(&group.0);
+            answer!(call, |reply| rejoin_info(reply))
+        }
+        Request::Memberships => {
+            let call = session.groups.memberships_request();
+            answer!(call, |reply| memberships(reply))
+        }
         Request::Tree { group, epoch } => {
             let mut call = session.groups.tree_request();
             call.get().set_group(&group.0);
@@ -158,6 +169,25 @@ fn tree(reply: tree_reply::Reader<'_>) -> Answer<Reply> {
         tree_reply::Refused(reader) => Err(refused(reader)?),
         tree_reply::RatchetTree(tree) => {
             Ok(Reply::Tree(read::some_bytes("tree.ratchetTree", tree, limits::HANDSHAKE)?))
+        }
+    })
+}
+
+fn rejoin_info(reply: rejoin_reply::Reader<'_>) -> Answer<Reply> {
+    Ok(match reply.which()? {
+        rejoin_reply::Refused(reader) => Err(refused(reader)?),
+        rejoin_reply::Info(info) => Ok(Reply::RejoinInfo(RejoinInfo::read(info?)?)),
+    })
+}
+
+fn memberships(reply: memberships_reply::Reader<'_>) -> Answer<Reply> {
+    Ok(match reply.which()? {
+        memberships_reply::Refused(reader) => Err(refused(reader)?),
+        memberships_reply::Groups(list) => {
+            let list = list?;
+            read::count("memberships.groups", list.len(), limits::POSITIONS)?;
+            let groups = list.iter().map(|group| Ok(GroupId(read::array("memberships.groups", group)?)));
+            Ok(Reply::Memberships(groups.collect::<Result<_, Malformed>>()?))
         }
     })
 }

@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use qpq_proto::code::Refusal;
 use qpq_proto::generated::stream_capnp::{event_sink, stream, subscribe_reply};
-use qpq_proto::ids::Seq;
-use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::ids::{Epoch, Seq};
+use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
 use qpq_proto::{Malformed, limits, read};
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,24 +84,35 @@ pub fn open(session: &Session, sink: Sink) -> stream::Client {
     request.send().pipeline.get_stream()
 }
 
-/// Follows a log; the future tells when the server has refused.
+/// Follows a log; the future is what the server says to it. `known` are entries that were taken, the newest first.
+///
+/// # Errors
+/// Offline.
 pub fn subscribe(
     stream: &stream::Client,
     log: LogId,
     after: Seq,
-) -> impl Future<Output = Result<(), Error>> + 'static + use<> {
+    known: &[Mark],
+) -> impl Future<Output = Result<Result<Subscribed, Refusal>, Error>> + 'static + use<> {
     let mut request = stream.subscribe_request();
     log.write(request.get().init_log());
     request.get().set_after(after.0);
+    Mark::write_list(known, request.get().init_known(known.len() as u32));
     let sent = request.send();
     async move {
         let response = sent.promise.await.map_err(offline)?;
         let reply = response.get().and_then(|reader| reader.get_reply()).map_err(offline)?;
         match reply.which().map_err(|error| offline(error.into()))? {
-            subscribe_reply::Head(_) => Ok(()),
+            subscribe_reply::Head(head) => {
+                let (from, acknowledged) = (Seq(reply.get_from()), Seq(reply.get_acknowledged()));
+                // No context digests to zero; it stands for none.
+                let lineage = Lineage { epoch: Epoch(reply.get_epoch()), context: reply.get_context() };
+                let lineage = Some(lineage).filter(|lineage| lineage.context != 0);
+                Ok(Ok(Subscribed { head: Seq(head), from, acknowledged, lineage }))
+            }
             subscribe_reply::Refused(refusal) => {
-                let refusal = refusal.map_err(Malformed::from).and_then(qpq_proto::code::Refusal::read);
-                Err(Error::Refused(refusal.map_or_else(|error| error.to_string(), |refusal| refusal.detail)))
+                let refusal = refusal.map_err(Malformed::from).and_then(Refusal::read);
+                refusal.map(Err).map_err(|error| Error::Offline(error.to_string()))
             }
         }
     }

@@ -111,12 +111,27 @@ impl Ctx<'_> {
 
     /// Encrypts a message for the current epoch.
     pub(super) fn post(&mut self, row: GroupRow, reference: WishRef, message: MessageId) -> Result<Progress, Error> {
-        let Some(stored) = self.store.message(row.conversation, self.account.identity, message)? else {
-            return Ok(Progress::Done);
-        };
+        match self.store.message(row.conversation, self.account.identity, message)? {
+            Some(stored) => self.post_content(&row, reference, message, &stored.content),
+            None => Ok(Progress::Done),
+        }
+    }
+
+    /// Encrypts something that is not for people.
+    pub(super) fn tell(&mut self, row: GroupRow, reference: WishRef, content: &[u8]) -> Result<Progress, Error> {
+        self.post_content(&row, reference, MessageId(random()?), content)
+    }
+
+    fn post_content(
+        &mut self,
+        row: &GroupRow,
+        reference: WishRef,
+        message: MessageId,
+        content: &[u8],
+    ) -> Result<Progress, Error> {
         let mut mls = self.take_mls(row.group)?;
         let provider = Provider::new(self.crypto, &mut *self.store);
-        let message_out = mls.create_message(&provider, &self.myself, &stored.content).map_err(Error::mls)?;
+        let message_out = mls.create_message(&provider, &self.myself, content).map_err(Error::mls)?;
         let payload = message_out.tls_serialize_detached().map_err(Error::mls)?;
         let epoch = group::epoch(&mls);
         self.keep_mls(row.group, mls);
@@ -195,7 +210,7 @@ impl Ctx<'_> {
                 let remove = group::leaves(mls).into_iter().filter(|(_, leaf)| leaving(leaf)).map(|(index, _)| index);
                 Changes { remove: remove.collect(), ..Changes::default() }
             }
-            WishKind::Rename { name } if *name == row.name => return Ok(Plan::Progress(Progress::Done)),
+            WishKind::Rename { name } if is_called(row, &state, name) => return Ok(Plan::Progress(Progress::Done)),
             WishKind::Rename { name } => {
                 let key = random()?;
                 let exporter = group::name_key_exporter(&Provider::new(self.crypto, &mut *self.store), mls)?;
@@ -219,7 +234,11 @@ impl Ctx<'_> {
                 Changes { state: Some(GroupState { admins, ..state }), ..Changes::default() }
             }
             WishKind::UpdateKey => Changes { refresh: true, ..Changes::default() },
-            WishKind::Start { .. } | WishKind::Send { .. } | WishKind::Leave => {
+            WishKind::Start { .. }
+            | WishKind::Send { .. }
+            | WishKind::Leave
+            | WishKind::Rejoin
+            | WishKind::Tell { .. } => {
                 return Ok(Plan::Progress(Progress::Done));
             }
         };
@@ -298,6 +317,11 @@ impl Ctx<'_> {
         }
         Ok(Commit { expected_epoch: epoch, commit: built.commit, group_info: built.group_info, welcomes })
     }
+}
+
+/// Whether the group has this name: not what this device remembers, but what can be read.
+fn is_called(row: &GroupRow, state: &GroupState, name: &str) -> bool {
+    group_name::open_name(&row.name_key, row.group, &state.name).is_ok_and(|known| known == name)
 }
 
 enum Plan {

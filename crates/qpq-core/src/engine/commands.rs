@@ -25,6 +25,7 @@ impl Ctx<'_> {
             Command::CreateGroup { name, members, suite } => self.create_group(name, members, suite)?,
             Command::Send { conversation, body, fallback } => self.send(conversation, body, fallback)?,
             Command::Change { conversation, kind } => self.change(conversation, kind)?,
+            Command::Mend(conversation) => self.mend(conversation)?,
             Command::SetTrust { identity, trust } => self.set_trust(identity, trust)?,
             Command::MarkRead(conversation) => self.mark_read(conversation)?,
             Command::MoveConsumer { consumer, position } => {
@@ -37,7 +38,7 @@ impl Ctx<'_> {
     }
 
     fn look_up(&mut self, name: UserName) -> Result<Answer, Error> {
-        if !self.online {
+        if !self.connection.online {
             return Ok(Answer::Offline);
         }
         // A question that is already on its way is asked anew: its answer may have been lost with a connection.
@@ -137,7 +138,11 @@ impl Ctx<'_> {
                 check_group_name(&name)?;
                 WishKind::Rename { name }
             }
-            WishKind::Start { .. } | WishKind::Send { .. } | WishKind::RemoveLeavers => {
+            WishKind::Start { .. }
+            | WishKind::Send { .. }
+            | WishKind::RemoveLeavers
+            | WishKind::Rejoin
+            | WishKind::Tell { .. } => {
                 return Err(Error::BadInput("this is not a change of a group".into()));
             }
             kind @ (WishKind::Remove { .. } | WishKind::Leave | WishKind::SetAdmin { .. } | WishKind::UpdateKey) => {

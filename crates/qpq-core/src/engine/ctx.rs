@@ -9,7 +9,7 @@ use qpq_proto::ids::{GroupId, Seq};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
-use super::Effect;
+use super::{Connection, Effect};
 use crate::error::Error;
 use crate::mls::{Myself, Provider, group};
 use crate::request::{Purpose, Request};
@@ -27,7 +27,7 @@ pub struct Ctx<'a> {
     pub account: AccountRow,
     pub myself: Myself,
     pub crypto: &'a RustCrypto,
-    pub online: bool,
+    pub connection: &'a mut Connection,
     groups: &'a mut HashMap<GroupId, MlsGroup>,
     touched: BTreeSet<ConversationId>,
     effects: Vec<Effect>,
@@ -42,15 +42,15 @@ impl<'a> Ctx<'a> {
         myself: Myself,
         crypto: &'a RustCrypto,
         groups: &'a mut HashMap<GroupId, MlsGroup>,
-        online: bool,
+        connection: &'a mut Connection,
     ) -> Self {
         let (touched, effects) = (BTreeSet::new(), Vec::new());
-        Self { store, now, account, myself, crypto, online, groups, touched, effects }
+        Self { store, now, account, myself, crypto, connection, groups, touched, effects }
     }
 
     /// Ends the step.
-    pub fn finish(self) -> (AccountRow, Myself, bool, Vec<Effect>) {
-        (self.account, self.myself, self.online, self.effects)
+    pub fn finish(self) -> (AccountRow, Myself, Vec<Effect>) {
+        (self.account, self.myself, self.effects)
     }
 
     /// Leaves after the commit.
@@ -98,17 +98,19 @@ impl<'a> Ctx<'a> {
         let id = next_number(self.store, "request")?;
         let row = OutboxRow { id, request, purpose, not_before: Timestamp::default(), attempts: 0 };
         row.save(self.store)?;
-        if self.online {
+        if self.connection.online {
             self.effect(Effect::Request { id, request: row.request });
         }
         Ok(id)
     }
 
     /// Follows the log of a group, if it is to be followed at all.
-    pub fn subscribe(&mut self, row: &GroupRow) {
-        if self.online && is_followed(row.state) {
-            self.effect(Effect::Subscribe { log: LogId::Group(row.group), after: row.cursor });
+    pub fn subscribe(&mut self, row: &GroupRow) -> Result<(), Error> {
+        if self.connection.online && is_followed(row.state) {
+            let known = self.track(row.group)?.known();
+            self.effect(Effect::Subscribe { log: LogId::Group(row.group), after: row.cursor, known });
         }
+        Ok(())
     }
 
     /// Stores an event.
@@ -186,3 +188,7 @@ pub fn is_followed(state: ConversationState) -> bool {
 
 /// The counter that holds the inbox cursor.
 pub const INBOX_CURSOR: &str = "inbox";
+/// When the newest entry of the inbox was accepted.
+pub const INBOX_NEWEST: &str = "inbox newest";
+/// Entries of the inbox that were accepted by then have been taken, whatever their place.
+pub const INBOX_TAKEN: &str = "inbox taken";

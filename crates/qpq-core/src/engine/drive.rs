@@ -8,8 +8,8 @@ use qpq_proto::ids::{GroupId, IdentityId, MessageId};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
-use super::Effect;
 use super::ctx::{Ctx, is_followed};
+use super::{Connection, Effect};
 use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Request};
@@ -36,21 +36,25 @@ pub(super) enum Progress {
 
 impl Ctx<'_> {
     pub(super) fn connected(&mut self, domain: String) -> Result<(), Error> {
-        self.online = true;
+        *self.connection = Connection { online: true, ..Connection::default() };
         if self.account.domain != domain || !self.account.registered {
             self.account.domain = domain;
             self.account.registered = true;
             self.account.save(self.store)?;
         }
-        for row in OutboxRow::all(self.store)? {
+        // What concerns the log of a group waits until both ends agree about that log.
+        for row in OutboxRow::all(self.store)?.into_iter().filter(|row| row.purpose.group().is_none()) {
             self.effect(Effect::Request { id: row.id, request: row.request });
         }
         self.renew_key_packages()?;
         let after = self.inbox_cursor()?;
-        self.effect(Effect::Subscribe { log: LogId::Inbox, after });
+        self.effect(Effect::Subscribe { log: LogId::Inbox, after, known: vec![] });
         for row in GroupRow::all(self.store)? {
             if row.awaiting.is_empty() || row.joined_by.is_none() {
-                self.subscribe(&row);
+                self.subscribe(&row)?;
+            }
+            if row.state == ConversationState::Broken {
+                self.ensure_mending(&row)?;
             }
             self.refresh_when_due(&row)?;
         }
@@ -59,11 +63,12 @@ impl Ctx<'_> {
     }
 
     pub(super) fn tick(&mut self) -> Result<(), Error> {
-        if !self.online {
+        if !self.connection.online {
             return Ok(());
         }
         for mut row in OutboxRow::all(self.store)? {
-            let due = row.attempts > 0 && row.not_before <= self.now;
+            let may_leave = row.purpose.group().is_none_or(|group| self.connection.subscribed.contains(&group));
+            let due = row.attempts > 0 && row.not_before <= self.now && may_leave;
             if due {
                 // Until the next refusal it counts as on its way.
                 row.not_before = Timestamp(u64::MAX);
@@ -82,7 +87,7 @@ impl Ctx<'_> {
         self.touch_all()
     }
 
-    fn touch_all(&mut self) -> Result<(), Error> {
+    pub(super) fn touch_all(&mut self) -> Result<(), Error> {
         let conversations: BTreeSet<_> = WishRow::all(self.store)?.iter().map(|wish| wish.conversation).collect();
         conversations.into_iter().for_each(|conversation| self.touch(conversation));
         Ok(())
@@ -90,7 +95,7 @@ impl Ctx<'_> {
 
     /// Carries out what can be carried out now, in every conversation that something happened in.
     pub fn drive_touched(&mut self) -> Result<(), Error> {
-        if self.online {
+        if self.connection.online {
             for conversation in self.take_touched() {
                 self.drive(conversation)?;
             }
@@ -100,6 +105,10 @@ impl Ctx<'_> {
 
     fn drive(&mut self, id: ConversationId) -> Result<(), Error> {
         let Some(mut conversation) = ConversationRow::load(self.store, &id)? else { return Ok(()) };
+        if let Some(group) = conversation.group.filter(|group| self.connection.ready.contains(group)) {
+            self.finish_set_back(group)?;
+            conversation = self.conversation(id)?;
+        }
         while conversation.in_flight.is_empty() {
             let Some(wish) = self.next_wish(id)? else { return Ok(()) };
             let reference = WishRef { conversation: id, id: wish.id };
@@ -134,18 +143,25 @@ impl Ctx<'_> {
         }
     }
 
-    /// The first wish whose time has come.
+    /// The first wish whose time has come. Nothing goes before what all others need: a group, and a way into it.
     fn next_wish(&self, id: ConversationId) -> Result<Option<WishRow>, Error> {
+        let mut next = None;
         for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
             let wish: WishRow = decode(&bytes)?;
-            if wish.not_before <= self.now {
-                return Ok(Some(wish));
+            if matches!(wish.kind, WishKind::Start { .. } | WishKind::Rejoin) {
+                return Ok(Some(wish).filter(|wish| wish.not_before <= self.now));
+            }
+            if next.is_none() && wish.not_before <= self.now {
+                next = Some(wish);
             }
         }
-        Ok(None)
+        Ok(next)
     }
 
     fn attempt(&mut self, wish: &WishRow, reference: WishRef) -> Result<Progress, Error> {
+        if wish.kind == WishKind::Rejoin {
+            return self.attempt_rejoin(wish, reference);
+        }
         let row = self.group_of(wish.conversation)?;
         if let WishKind::Start { suite, name, members } = &wish.kind {
             return match row {
@@ -156,25 +172,30 @@ impl Ctx<'_> {
                 None => self.start_group(wish, reference, *suite, name, members),
             };
         }
-        let Some(row) = row else { return Ok(Progress::Wait) };
+        let Some(mut row) = row else { return Ok(Progress::Wait) };
         match row.state {
             ConversationState::Left => return Ok(Progress::Refused("you left this group".into())),
             ConversationState::Removed => return Ok(Progress::Refused("you were removed from this group".into())),
             ConversationState::Starting | ConversationState::Broken => return Ok(Progress::Wait),
             ConversationState::Active => {}
         }
-        if row.pending.is_some() || !row.awaiting.is_empty() {
+        if row.pending.is_some() || !row.awaiting.is_empty() || !self.connection.ready.contains(&row.group) {
             return Ok(Progress::Wait);
         }
-        let mls = self.take_mls(row.group)?;
+        let Ok(mls) = self.take_mls(row.group) else {
+            self.lose(&mut row, "the keys of the group are missing on this device")?;
+            row.save(self.store)?;
+            return Ok(Progress::Wait);
+        };
         let behind = group::epoch(&mls) < row.wait_for;
         self.keep_mls(row.group, mls);
         if behind {
             return Ok(Progress::Wait);
         }
         match &wish.kind {
-            WishKind::Start { .. } => Ok(Progress::Done),
+            WishKind::Start { .. } | WishKind::Rejoin => Ok(Progress::Done),
             WishKind::Send { message } => self.post(row, reference, *message),
+            WishKind::Tell { content } => self.tell(row, reference, content),
             WishKind::Leave => self.leave(row, reference),
             WishKind::Add { .. } if !row.leaving.is_empty() => {
                 // Whoever is added could not know why they go: first the leavers, then the newcomers.
@@ -233,7 +254,7 @@ impl Ctx<'_> {
         if let Err(reason) = &result {
             self.store.put(Table::Refusals, &wish.id.to_be_bytes(), &encode(reason)?)?;
             // What the engine wished for itself is nobody's news.
-            if wish.kind != WishKind::RemoveLeavers {
+            if !matches!(wish.kind, WishKind::RemoveLeavers | WishKind::Rejoin | WishKind::Tell { .. }) {
                 let what = describe(&wish.kind).to_owned();
                 self.event(Some(wish.conversation), EventRowKind::Refused { what, reason: reason.clone() })?;
             }
@@ -287,12 +308,16 @@ impl Ctx<'_> {
         row.save(self.store)?;
         self.delete_mls(row.group)?;
         self.forget_requests(row.group)?;
-        // A Welcome to come back may have overtaken the end.
-        if let Some(waiting) = JoinRow::load(self.store, &row.group)? {
-            let (group, epoch) = (waiting.group, waiting.epoch);
+        self.ask_for_tree(row.group)?;
+        self.touch(row.conversation);
+        Ok(())
+    }
+
+    /// A Welcome to come back may have overtaken the end.
+    pub(super) fn ask_for_tree(&mut self, group: GroupId) -> Result<(), Error> {
+        if let Some(JoinRow { group, epoch, .. }) = JoinRow::load(self.store, &group)? {
             self.request(Request::Tree { group, epoch }, Purpose::Tree { group, epoch })?;
         }
-        self.touch(row.conversation);
         Ok(())
     }
 
@@ -303,8 +328,15 @@ impl Ctx<'_> {
                 | Purpose::Commit { group: of, .. }
                 | Purpose::Post { group: of, .. }
                 | Purpose::Leave { group: of, .. }
+                | Purpose::RejoinInfo { group: of, .. }
+                | Purpose::Rejoin { group: of, .. }
                 | Purpose::Check { group: of, .. } => *of == group,
-                Purpose::LookUp(_) | Purpose::PublishKeys | Purpose::Claim { .. } | Purpose::Tree { .. } => false,
+                Purpose::LookUp(_)
+                | Purpose::PublishKeys
+                | Purpose::Claim { .. }
+                | Purpose::Tree { .. }
+                | Purpose::ComeIn { .. }
+                | Purpose::Memberships => false,
             };
             if concerned {
                 self.forget_request(row.id)?;
@@ -339,6 +371,8 @@ fn describe(kind: &WishKind) -> &'static str {
         WishKind::SetAdmin { .. } => "changing a role",
         WishKind::UpdateKey => "refreshing the keys",
         WishKind::RemoveLeavers => "removing those who left",
+        WishKind::Rejoin => "coming back",
+        WishKind::Tell { .. } => "telling the group's name",
     }
 }
 

@@ -11,14 +11,16 @@ use qpq_trust::group as trust_group;
 use qpq_trust::suite::Suite;
 
 use super::Effect;
-use super::ctx::{Ctx, INBOX_CURSOR};
+use super::ctx::{Ctx, INBOX_CURSOR, INBOX_NEWEST, INBOX_TAKEN, is_followed};
 use super::directory::Standing;
 use crate::crypto::envelope::EnvelopeKey;
 use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group, welcome};
 use crate::request::{Purpose, Request};
-use crate::store::rows::{ConversationRow, EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, set_number};
+use crate::store::rows::{
+    ConversationRow, EventRowKind, GroupRow, JoinRow, QuarantineRow, Row as _, number, set_number,
+};
 use crate::view::{ConversationId, ConversationState};
 
 impl Ctx<'_> {
@@ -41,11 +43,16 @@ impl Ctx<'_> {
 
     fn inbox(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         let mut cursor = self.inbox_cursor()?;
+        let mut newest = number(self.store, INBOX_NEWEST)?;
         for entry in entries {
             if entry.seq <= cursor {
                 continue;
             }
             cursor = entry.seq;
+            if entry.at.0 <= number(self.store, INBOX_TAKEN)? {
+                continue;
+            }
+            newest = newest.max(entry.at.0);
             match self.open_welcome(&entry) {
                 Ok(()) => {}
                 Err(error @ (Error::Store(_) | Error::Random(_))) => return Err(error),
@@ -53,6 +60,7 @@ impl Ctx<'_> {
             }
         }
         set_number(self.store, INBOX_CURSOR, cursor.0)?;
+        set_number(self.store, INBOX_NEWEST, newest)?;
         self.effect(Effect::Acknowledge(vec![Position { log: LogId::Inbox, seq: cursor }]));
         Ok(())
     }
@@ -89,12 +97,22 @@ impl Ctx<'_> {
                 // Removed and added again, and the log has not come that far: the Welcome is used when it has.
                 return Ok(());
             }
+            if epoch <= known.joined {
+                // This device has come in by another way, and later.
+                return Ok(JoinRow::delete(self.store, &id)?);
+            }
         }
         JoinRow::delete(self.store, &id)?;
         match self.join_now(&waiting, tree) {
             Ok(()) => Ok(()),
             Err(error @ (Error::Store(_) | Error::Random(_))) => Err(error),
-            Err(error) => self.quarantine_join(waiting, error.to_string()),
+            Err(error) => {
+                // The server counts this device among the members all the same: it comes in by itself.
+                if GroupRow::load(self.store, &id)?.is_none_or(|known| !is_followed(known.state)) {
+                    self.request(Request::RejoinInfo(id), Purpose::ComeIn { group: id })?;
+                }
+                self.quarantine_join(waiting, error.to_string())
+            }
         }
     }
 
@@ -161,11 +179,19 @@ impl Ctx<'_> {
         known.last_activity = self.now;
         known.in_flight.clear();
         known.save(self.store)?;
+        self.learn_name(&mut row, &state.name)?;
+        self.came_in(&row)?;
+        self.make_up(&row)?;
         if row.awaiting.is_empty() { self.resume_log(row) } else { Ok(()) }
     }
 
     /// Which conversation a group is. A direct one must consist of exactly this identity and one other.
-    fn conversation_for(&mut self, kind: GroupKind, id: GroupId, leaves: &[Leaf]) -> Result<ConversationId, Error> {
+    pub(super) fn conversation_for(
+        &mut self,
+        kind: GroupKind,
+        id: GroupId,
+        leaves: &[Leaf],
+    ) -> Result<ConversationId, Error> {
         let mut others: Vec<IdentityId> = leaves.iter().map(|leaf| leaf.id.identity).collect();
         others.retain(|identity| *identity != self.account.identity);
         others.sort_unstable();
@@ -197,7 +223,7 @@ impl Ctx<'_> {
             if row.kind == GroupKind::Group {
                 self.event(Some(row.conversation), EventRowKind::Joined { by })?;
             }
-            self.subscribe(&row);
+            self.subscribe(&row)?;
         }
         self.work_off_backlog(row)
     }
@@ -217,7 +243,7 @@ impl Ctx<'_> {
     }
 
     /// Forgets a group that was never shown.
-    fn discard_group(&mut self, row: GroupRow) -> Result<(), Error> {
+    pub(super) fn discard_group(&mut self, row: GroupRow) -> Result<(), Error> {
         self.delete_mls(row.group)?;
         GroupRow::delete(self.store, &row.group)?;
         if matches!(row.conversation, ConversationId::Group(_)) {

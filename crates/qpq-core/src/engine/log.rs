@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openmls::group::MlsGroup;
 use openmls::prelude::{MlsMessageIn, ProcessedMessage, ProcessedMessageContent, ProtocolMessage, Sender};
-use qpq_proto::content::Content;
+use qpq_proto::content::{Body, Content};
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{ContentHash, GroupId, IdentityId};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
@@ -20,7 +20,9 @@ use super::directory::Standing;
 use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group};
-use crate::store::rows::{BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, Row as _};
+use crate::store::rows::{
+    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, RepairRow, Row as _, WishRow,
+};
 use crate::store::{Table, decode};
 use crate::view::{ConversationState, MessageStatus};
 
@@ -39,13 +41,22 @@ impl Ctx<'_> {
         let Some(mut row) = GroupRow::load(self.store, &id)? else { return Ok(()) };
         let mut conversation = self.conversation(row.conversation)?;
         let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
+        let mut track = self.track(id)?;
+        let mut repair = RepairRow::load(self.store, &id)?;
         for entry in entries {
             if entry.seq <= row.cursor {
                 continue;
             }
             row.cursor = entry.seq;
+            track.take(&entry);
+            if self.taken_before(&entry, &mut repair)? {
+                continue;
+            }
             self.take(&mut row, &mut conversation, entry)?;
         }
+        // Changes of one's own were noted on the way.
+        track.done = self.track(id)?.done;
+        track.save(self.store)?;
         row.save(self.store)?;
         self.save_progress(&conversation)?;
         self.touch(row.conversation);
@@ -84,7 +95,7 @@ impl Ctx<'_> {
             ConversationState::Left | ConversationState::Removed => {
                 return Ok(BacklogRow { group: row.group, entry }.save(self.store)?);
             }
-            ConversationState::Broken => return self.quarantine(entry, "the group is broken".into()),
+            ConversationState::Broken => return self.unreadable(row, entry),
             ConversationState::Starting | ConversationState::Active => {}
         }
         if !row.awaiting.is_empty() {
@@ -104,14 +115,15 @@ impl Ctx<'_> {
             Err(error) => {
                 // A commit that cannot be applied leaves this device behind; a message concerns nothing but itself.
                 if entry.kind == EntryKind::Commit {
-                    row.state = ConversationState::Broken;
+                    self.lose(row, &format!("a change of the group could not be applied ({error})"))?;
+                    return self.unreadable(row, entry);
                 }
                 self.quarantine(entry, error.to_string())
             }
         }
     }
 
-    fn message(&mut self, row: &GroupRow, conversation: &mut ConversationRow, entry: &Entry) -> Result<(), Error> {
+    fn message(&mut self, row: &mut GroupRow, conversation: &mut ConversationRow, entry: &Entry) -> Result<(), Error> {
         if self.confirm_own(ContentHash::of(&entry.payload), entry.seq, row.conversation)? {
             self.store.remove(Table::Own, &ContentHash::of(&entry.payload).0)?;
             return Ok(());
@@ -122,8 +134,16 @@ impl Ctx<'_> {
             return Ok(());
         }
         let mut mls = self.take_mls(row.group)?;
+        if message.epoch() > mls.epoch() {
+            // The log holds the commits before the messages: one has passed this device by.
+            self.lose(row, "a change of the group never came to this device")?;
+            return self.unreadable(row, entry.clone());
+        }
         let processed = process(&self.provider(), &mut mls, message)?;
         self.keep_mls(row.group, mls);
+        if matches!(processed.content(), ProcessedMessageContent::OwnPrivateMessage) {
+            return self.own_unknown(row);
+        }
         let leaf = self.sender_leaf(row.group, &processed)?;
         let ProcessedMessageContent::ApplicationMessage(plain) = processed.into_content() else {
             return Err(Error::BadInput("an entry of another kind than it says".into()));
@@ -136,6 +156,9 @@ impl Ctx<'_> {
                 return self.quarantine_with(entry.clone(), error.to_string(), plaintext);
             }
         };
+        if matches!(content.body, Body::AskName | Body::NameKey(_)) {
+            return self.about_name(row, &leaf, &content.body);
+        }
         let held = self.standing(&leaf)? != Standing::Listed;
         let own = leaf.id.identity == self.account.identity;
         let new = self.store.insert_message(&MessageRow {
@@ -188,6 +211,9 @@ impl Ctx<'_> {
             row.pending = None;
             self.committed(row, &review, name_key)?;
             row.save(self.store)?;
+            if let Some(wish) = WishRow::load(self.store, &pending.wish)? {
+                self.remember_change(row.group, entry.seq, &wish.kind)?;
+            }
             self.forget_request(pending.request)?;
             self.settle_reference(pending.wish, Ok(()))?;
             return Ok(Taken::Done);
@@ -245,7 +271,8 @@ impl Ctx<'_> {
         let by = review.committer.id.identity;
         let identities = |leaves: &[Leaf]| leaves.iter().map(|leaf| leaf.id.identity).collect::<BTreeSet<IdentityId>>();
         let (added, removed) = (identities(&review.added), identities(&review.removed));
-        for who in added.difference(&removed).filter(|_| row.kind == GroupKind::Group) {
+        // From outside only devices of members come in.
+        for who in added.difference(&removed).filter(|_| row.kind == GroupKind::Group && !review.is_external) {
             self.event(Some(row.conversation), EventRowKind::MemberAdded { who: *who, by })?;
         }
         let announced = |who: &IdentityId| {

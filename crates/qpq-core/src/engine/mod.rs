@@ -8,12 +8,15 @@ mod drive;
 mod inbox;
 mod keys;
 mod log;
+mod name;
 mod query;
+mod repair;
 mod replies;
 #[cfg(test)]
 mod tests;
+mod track;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
@@ -21,7 +24,7 @@ use qpq_proto::account::UserName;
 use qpq_proto::code::Refusal;
 use qpq_proto::content::Body;
 use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
-use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
 use qpq_proto::time::Timestamp;
 
 use crate::error::Error;
@@ -42,6 +45,15 @@ pub enum Input {
         domain: String,
     },
     Disconnected,
+    /// A log is followed, or cannot be. Comes before its entries.
+    Subscribed {
+        log: LogId,
+        /// Where the subscription was to begin.
+        after: Seq,
+        result: Result<Subscribed, Refusal>,
+    },
+    /// Everything that was waiting in the logs that are followed has been handed in.
+    CaughtUp,
     /// Entries of one or several logs, each log in its order.
     Entries(Vec<Entry>),
     Reply {
@@ -75,6 +87,8 @@ pub enum Command {
         conversation: ConversationId,
         kind: WishKind,
     },
+    /// Take a fresh start in a group that seems broken.
+    Mend(ConversationId),
     SetTrust {
         identity: IdentityId,
         trust: Trust,
@@ -99,6 +113,8 @@ pub enum Effect {
     Subscribe {
         log: LogId,
         after: Seq,
+        /// Entries that were taken, the newest first.
+        known: Vec<Mark>,
     },
     /// These entries are stored.
     Acknowledge(Vec<Position>),
@@ -153,7 +169,17 @@ pub struct Engine {
     crypto: RustCrypto,
     account: Option<(AccountRow, Myself)>,
     groups: HashMap<GroupId, MlsGroup>,
+    connection: Connection,
+}
+
+/// What is known of the present connection.
+#[derive(Default)]
+struct Connection {
     online: bool,
+    /// Groups about whose logs both ends agree: what was to be sent in them may be sent again.
+    subscribed: BTreeSet<GroupId>,
+    /// Those of them whose logs have been read: something new may be sent.
+    ready: BTreeSet<GroupId>,
 }
 
 impl Default for Engine {
@@ -165,7 +191,7 @@ impl Default for Engine {
 impl Engine {
     /// An engine that has seen nothing yet.
     pub fn new() -> Self {
-        Self { crypto: RustCrypto::default(), account: None, groups: HashMap::new(), online: false }
+        Self { crypto: RustCrypto::default(), account: None, groups: HashMap::new(), connection: Connection::default() }
     }
 
     /// Handles one input within the transaction that `store` stands for.
@@ -182,12 +208,11 @@ impl Engine {
                 (account, myself)
             }
         };
-        let mut ctx = Ctx::new(store, now, account, myself, &self.crypto, &mut self.groups, self.online);
+        let mut ctx = Ctx::new(store, now, account, myself, &self.crypto, &mut self.groups, &mut self.connection);
         ctx.input(input)?;
         ctx.drive_touched()?;
-        let (account, myself, online, effects) = ctx.finish();
+        let (account, myself, effects) = ctx.finish();
         self.account = Some((account, myself));
-        self.online = online;
         if self.groups.len() > GROUPS_IN_MEMORY {
             self.groups.clear();
         }
@@ -202,7 +227,7 @@ impl Engine {
 
     /// Whether the last input about it said that there is a connection.
     pub fn is_online(&self) -> bool {
-        self.online
+        self.connection.online
     }
 }
 
@@ -212,9 +237,11 @@ impl Ctx<'_> {
             Input::Command(command) => self.command(command),
             Input::Connected { domain } => self.connected(domain),
             Input::Disconnected => {
-                self.online = false;
+                *self.connection = Connection::default();
                 Ok(())
             }
+            Input::Subscribed { log, after, result } => self.subscribed(log, after, result),
+            Input::CaughtUp => self.caught_up(),
             Input::Entries(entries) => self.entries(entries),
             Input::Reply { request, result } => self.reply(request, result),
             Input::KeyPackagesLow(left) => self.refill_key_packages(left),

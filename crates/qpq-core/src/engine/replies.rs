@@ -42,6 +42,17 @@ impl Ctx<'_> {
             (Purpose::Leave { wish, group }, Ok(Reply::Left(outcome))) => self.left(wish, group, outcome),
             (Purpose::Tree { group, epoch }, Ok(Reply::Tree(tree))) => self.join(group, epoch, &tree),
             (Purpose::Tree { group, epoch }, Err(refusal)) => self.join_refused(group, epoch, &refusal),
+            (Purpose::RejoinInfo { wish, group }, Ok(Reply::RejoinInfo(info))) => self.come_back(wish, group, &info),
+            (Purpose::Rejoin { wish, group }, Ok(Reply::Committed(outcome))) => match outcome {
+                CommitOutcome::Accepted(seq) => self.rejoin_accepted(group, seq),
+                CommitOutcome::Superseded(_) => self.rejoin_superseded(wish, group),
+            },
+            (Purpose::RejoinInfo { wish, group } | Purpose::Rejoin { wish, group }, Err(refusal)) => {
+                self.rejoin_refused(wish, group, &refusal)
+            }
+            (Purpose::ComeIn { group }, Ok(Reply::RejoinInfo(info))) => self.come_in(group, &info),
+            (Purpose::Memberships, Ok(Reply::Memberships(groups))) => self.member_of(groups),
+            (Purpose::ComeIn { .. } | Purpose::Memberships, Err(_)) => Ok(()),
             (Purpose::PublishKeys, Ok(_)) => Ok(()),
             (Purpose::PublishKeys, Err(_)) => {
                 self.account.keys_published = None;
@@ -80,7 +91,10 @@ impl Ctx<'_> {
                 let mut conversation = self.conversation(wish.conversation)?;
                 conversation.group = Some(group);
                 conversation.save(self.store)?;
-                self.subscribe(&row);
+                if let Some(start) = WishRow::load(self.store, &wish)? {
+                    self.remember_change(group, Seq(0), &start.kind)?;
+                }
+                self.subscribe(&row)?;
             }
             CreateOutcome::Exists(existing) => {
                 // Somebody was faster; the Welcome to that group is in the inbox, and what was to be sent waits for it.
@@ -210,6 +224,10 @@ impl Ctx<'_> {
             | Purpose::LookUp(_)
             | Purpose::Check { .. }
             | Purpose::PublishKeys
+            | Purpose::RejoinInfo { .. }
+            | Purpose::Rejoin { .. }
+            | Purpose::ComeIn { .. }
+            | Purpose::Memberships
             | Purpose::Tree { .. } => {}
         }
         let reason = match (purpose, refusal.code) {

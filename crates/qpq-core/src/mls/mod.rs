@@ -3,6 +3,7 @@
 pub mod commit;
 pub mod group;
 pub mod key_package;
+pub mod rejoin;
 pub mod storage;
 pub mod welcome;
 

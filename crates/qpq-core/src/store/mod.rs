@@ -93,6 +93,10 @@ pub enum Table {
     Unlisted = 14,
     /// Name → number.
     Counters = 15,
+    /// Group → [`rows::TrackRow`].
+    Tracks = 16,
+    /// Group → [`rows::RepairRow`], while something is to be mended.
+    Repairs = 17,
 }
 
 /// The storage failed.

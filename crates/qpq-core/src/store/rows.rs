@@ -205,6 +205,85 @@ pub enum WishKind {
     UpdateKey,
     /// Carry out the leave of those who asked for it.
     RemoveLeavers,
+    /// Come back by an external commit. Goes before all others.
+    Rejoin,
+    /// Say something that is not for people: an encoded content.
+    Tell {
+        content: serde_bytes::ByteBuf,
+    },
+}
+
+/// What this device knows of a group's log itself, so that it notices when it or the server was set back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrackRow {
+    pub group: GroupId,
+    /// Entries that were taken, the newest last: all of the last few, ever fewer further back.
+    pub marks: Vec<TrackMark>,
+    /// When the newest entry was accepted, by the server's clock.
+    pub last_at: Timestamp,
+    /// Own changes of the group, in case that the server forgets them; the newest last.
+    pub done: Vec<Done>,
+}
+
+/// One entry that was taken: its place, and its digest (see [`qpq_proto::stream::digest`]). Without names, for it is written
+/// often.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct TrackMark(pub Seq, pub u64);
+
+/// An own change of a group that was carried out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    pub seq: Seq,
+    pub kind: WishKind,
+}
+
+/// A group that is being mended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RepairRow {
+    pub group: GroupId,
+    /// The log is read again, or up to where this device had come before.
+    pub set_back: Option<SetBack>,
+    /// The way back in.
+    pub rejoin: Option<Rejoin>,
+    /// What the server has forgotten, to be said and done again.
+    pub owed: Owed,
+}
+
+/// Server or device were set back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SetBack {
+    /// Up to here the device had come.
+    pub until: Seq,
+    /// Entries up to here that were accepted by then have been taken already.
+    pub taken_at: Timestamp,
+    /// Why this device has to come back with a fresh leaf, if it has to: its state is older than what others have seen of it,
+    /// or the group has gone another way.
+    pub rejoin: Option<String>,
+    /// Own messages and changes that have not been seen again.
+    pub messages: Vec<(Seq, MessageId)>,
+    pub changes: Vec<Done>,
+}
+
+/// An external commit on its way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rejoin {
+    pub reason: String,
+    /// Messages that could not be read since.
+    pub lost: u64,
+    /// The commit, once it is made.
+    pub commit: Option<ContentHash>,
+    /// Devices that were leaving when it was made.
+    pub leaving: Vec<DeviceId>,
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub trouble: Option<String>,
+}
+
+/// What is to be said and done again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Owed {
+    pub messages: Vec<MessageId>,
+    pub changes: Vec<WishKind>,
 }
 
 /// A Welcome that waits for its tree. No `Debug`: the bundle is open.
@@ -327,6 +406,8 @@ row!(WishRow, Wishes, WishRef, |key| wish_key(*key), |row| WishRef { conversatio
 row!(JoinRow, Joins, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(OwnRow, Own, ContentHash, |key| key.0.to_vec(), |row| row.hash);
 row!(BacklogRow, Backlog, (GroupId, Seq), |key| group_seq(key.0, key.1), |row| (row.group, row.entry.seq));
+row!(TrackRow, Tracks, GroupId, |key| key.0.to_vec(), |row| row.group);
+row!(RepairRow, Repairs, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(QuarantineRow, Quarantine, (LogId, Seq), |key| log_seq(key.0, key.1), |row| (row.entry.log, row.entry.seq));
 
 fn wish_key(wish: WishRef) -> Vec<u8> {

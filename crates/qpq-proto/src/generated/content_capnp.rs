@@ -486,7 +486,7 @@ pub mod content {
     }
 
     pub mod body {
-        pub use self::Which::{Attachment, Delete, Edit, Reaction, Receipt, Text};
+        pub use self::Which::{AskName, Attachment, Delete, Edit, NameKey, Reaction, Receipt, Text};
 
         #[derive(Copy, Clone)]
         pub struct Owned(());
@@ -624,6 +624,13 @@ pub mod content {
                 !self.reader.get_pointer_field(3).is_null()
             }
             #[inline]
+            pub fn has_name_key(&self) -> bool {
+                if self.reader.get_data_field::<u16>(1) != 7 {
+                    return false;
+                }
+                !self.reader.get_pointer_field(3).is_null()
+            }
+            #[inline]
             pub fn which(self) -> ::core::result::Result<WhichReader<'a>, ::capnp::NotInSchema> {
                 match self.reader.get_data_field::<u16>(1) {
                     0 => ::core::result::Result::Ok(Text(::capnp::traits::FromPointerReader::get_from_pointer(
@@ -647,6 +654,11 @@ pub mod content {
                         ::core::option::Option::None,
                     ))),
                     5 => ::core::result::Result::Ok(Attachment(::capnp::traits::FromPointerReader::get_from_pointer(
+                        &self.reader.get_pointer_field(3),
+                        ::core::option::Option::None,
+                    ))),
+                    6 => ::core::result::Result::Ok(AskName(())),
+                    7 => ::core::result::Result::Ok(NameKey(::capnp::traits::FromPointerReader::get_from_pointer(
                         &self.reader.get_pointer_field(3),
                         ::core::option::Option::None,
                     ))),
@@ -865,6 +877,27 @@ pub mod content {
                 !self.builder.is_pointer_field_null(3)
             }
             #[inline]
+            pub fn set_ask_name(&mut self, _value: ()) {
+                self.builder.set_data_field::<u16>(1, 6);
+            }
+            #[inline]
+            pub fn set_name_key(&mut self, value: ::capnp::data::Reader<'_>) {
+                self.builder.set_data_field::<u16>(1, 7);
+                self.builder.reborrow().get_pointer_field(3).set_data(value);
+            }
+            #[inline]
+            pub fn init_name_key(self, size: u32) -> ::capnp::data::Builder<'a> {
+                self.builder.set_data_field::<u16>(1, 7);
+                self.builder.get_pointer_field(3).init_data(size)
+            }
+            #[inline]
+            pub fn has_name_key(&self) -> bool {
+                if self.builder.get_data_field::<u16>(1) != 7 {
+                    return false;
+                }
+                !self.builder.is_pointer_field_null(3)
+            }
+            #[inline]
             pub fn which(self) -> ::core::result::Result<WhichBuilder<'a>, ::capnp::NotInSchema> {
                 match self.builder.get_data_field::<u16>(1) {
                     0 => ::core::result::Result::Ok(Text(::capnp::traits::FromPointerBuilder::get_from_pointer(
@@ -891,6 +924,11 @@ pub mod content {
                         self.builder.get_pointer_field(3),
                         ::core::option::Option::None,
                     ))),
+                    6 => ::core::result::Result::Ok(AskName(())),
+                    7 => ::core::result::Result::Ok(NameKey(::capnp::traits::FromPointerBuilder::get_from_pointer(
+                        self.builder.get_pointer_field(3),
+                        ::core::option::Option::None,
+                    ))),
                     x => ::core::result::Result::Err(::capnp::NotInSchema(x)),
                 }
             }
@@ -906,66 +944,80 @@ pub mod content {
         }
         impl Pipeline {}
         mod _private {
-            pub(crate) static ENCODED_NODE: [::capnp::Word; 109] = [
+            pub(crate) static ENCODED_NODE: [::capnp::Word; 139] = [
                 ::capnp::word(0, 0, 0, 0, 5, 0, 6, 0),
                 ::capnp::word(76, 76, 247, 152, 18, 140, 121, 129),
                 ::capnp::word(22, 0, 0, 0, 1, 0, 3, 0),
                 ::capnp::word(205, 6, 74, 137, 165, 46, 246, 165),
-                ::capnp::word(4, 0, 7, 0, 1, 0, 6, 0),
+                ::capnp::word(4, 0, 7, 0, 1, 0, 8, 0),
                 ::capnp::word(1, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(21, 0, 0, 0, 218, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(25, 0, 0, 0, 87, 1, 0, 0),
+                ::capnp::word(25, 0, 0, 0, 199, 1, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(99, 111, 110, 116, 101, 110, 116, 46),
                 ::capnp::word(99, 97, 112, 110, 112, 58, 67, 111),
                 ::capnp::word(110, 116, 101, 110, 116, 46, 98, 111),
                 ::capnp::word(100, 121, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(24, 0, 0, 0, 3, 0, 4, 0),
+                ::capnp::word(32, 0, 0, 0, 3, 0, 4, 0),
                 ::capnp::word(0, 0, 255, 255, 3, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 6, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(153, 0, 0, 0, 42, 0, 0, 0),
+                ::capnp::word(209, 0, 0, 0, 42, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(148, 0, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(160, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(204, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(216, 0, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(1, 0, 254, 255, 3, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 7, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(157, 0, 0, 0, 74, 0, 0, 0),
+                ::capnp::word(213, 0, 0, 0, 74, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(156, 0, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(168, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(212, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(224, 0, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(2, 0, 253, 255, 3, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 8, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(165, 0, 0, 0, 42, 0, 0, 0),
+                ::capnp::word(221, 0, 0, 0, 42, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(160, 0, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(172, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(216, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(228, 0, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(3, 0, 252, 255, 3, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 9, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(169, 0, 0, 0, 58, 0, 0, 0),
+                ::capnp::word(225, 0, 0, 0, 58, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(164, 0, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(176, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(220, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(232, 0, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(4, 0, 251, 255, 3, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 10, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(173, 0, 0, 0, 66, 0, 0, 0),
+                ::capnp::word(229, 0, 0, 0, 66, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(168, 0, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(180, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(224, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(236, 0, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(5, 0, 250, 255, 3, 0, 0, 0),
                 ::capnp::word(0, 0, 1, 0, 11, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(177, 0, 0, 0, 90, 0, 0, 0),
+                ::capnp::word(233, 0, 0, 0, 90, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
-                ::capnp::word(176, 0, 0, 0, 3, 0, 1, 0),
-                ::capnp::word(188, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(232, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(244, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(6, 0, 249, 255, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 12, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(241, 0, 0, 0, 66, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(236, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(248, 0, 0, 0, 2, 0, 1, 0),
+                ::capnp::word(7, 0, 248, 255, 3, 0, 0, 0),
+                ::capnp::word(0, 0, 1, 0, 13, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(245, 0, 0, 0, 66, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(240, 0, 0, 0, 3, 0, 1, 0),
+                ::capnp::word(252, 0, 0, 0, 2, 0, 1, 0),
                 ::capnp::word(116, 101, 120, 116, 0, 0, 0, 0),
                 ::capnp::word(12, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
@@ -1016,6 +1068,22 @@ pub mod content {
                 ::capnp::word(16, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
                 ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(97, 115, 107, 78, 97, 109, 101, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(110, 97, 109, 101, 75, 101, 121, 0),
+                ::capnp::word(13, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(13, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
+                ::capnp::word(0, 0, 0, 0, 0, 0, 0, 0),
             ];
             pub(crate) fn get_field_types(index: u16) -> ::capnp::introspect::Type {
                 match index {
@@ -1025,6 +1093,8 @@ pub mod content {
                     3 => <::capnp::data::Owned as ::capnp::introspect::Introspect>::introspect(),
                     4 => <crate::generated::content_capnp::receipt::Owned as ::capnp::introspect::Introspect>::introspect(),
                     5 => <crate::generated::content_capnp::attachment::Owned as ::capnp::introspect::Introspect>::introspect(),
+                    6 => <() as ::capnp::introspect::Introspect>::introspect(),
+                    7 => <::capnp::data::Owned as ::capnp::introspect::Introspect>::introspect(),
                     _ => ::capnp::introspect::panic_invalid_field_index(index),
                 }
             }
@@ -1041,17 +1111,19 @@ pub mod content {
                     MEMBERS_BY_NAME,
                 );
             pub(crate) static NONUNION_MEMBERS: &[u16] = &[];
-            pub(crate) static MEMBERS_BY_DISCRIMINANT: &[u16] = &[0, 1, 2, 3, 4, 5];
-            pub(crate) static MEMBERS_BY_NAME: &[u16] = &[5, 3, 2, 1, 4, 0];
+            pub(crate) static MEMBERS_BY_DISCRIMINANT: &[u16] = &[0, 1, 2, 3, 4, 5, 6, 7];
+            pub(crate) static MEMBERS_BY_NAME: &[u16] = &[6, 5, 3, 2, 7, 1, 4, 0];
             pub(crate) const TYPE_ID: u64 = 0x8179_8c12_98f7_4c4c;
         }
-        pub enum Which<A0, A1, A2, A3, A4, A5> {
+        pub enum Which<A0, A1, A2, A3, A4, A5, A6> {
             Text(A0),
             Reaction(A1),
             Edit(A2),
             Delete(A3),
             Receipt(A4),
             Attachment(A5),
+            AskName(()),
+            NameKey(A6),
         }
         pub type WhichReader<'a> = Which<
             ::capnp::Result<::capnp::text::Reader<'a>>,
@@ -1060,6 +1132,7 @@ pub mod content {
             ::capnp::Result<::capnp::data::Reader<'a>>,
             ::capnp::Result<crate::generated::content_capnp::receipt::Reader<'a>>,
             ::capnp::Result<crate::generated::content_capnp::attachment::Reader<'a>>,
+            ::capnp::Result<::capnp::data::Reader<'a>>,
         >;
         pub type WhichBuilder<'a> = Which<
             ::capnp::Result<::capnp::text::Builder<'a>>,
@@ -1068,6 +1141,7 @@ pub mod content {
             ::capnp::Result<::capnp::data::Builder<'a>>,
             ::capnp::Result<crate::generated::content_capnp::receipt::Builder<'a>>,
             ::capnp::Result<crate::generated::content_capnp::attachment::Builder<'a>>,
+            ::capnp::Result<::capnp::data::Builder<'a>>,
         >;
     }
 }

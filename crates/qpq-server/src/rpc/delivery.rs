@@ -5,7 +5,7 @@ use std::rc::Rc;
 use qpq_proto::code::Refusal;
 use qpq_proto::generated::stream_capnp::{delivery, stream};
 use qpq_proto::ids::Seq;
-use qpq_proto::stream::{LogId, Position};
+use qpq_proto::stream::{LogId, Mark, Position};
 
 use super::call::{call, readable};
 use super::connection::Connection;
@@ -54,12 +54,21 @@ impl stream::Server for Stream {
         let outcome = call(&self.connection, "stream.subscribe", async {
             let params = readable(params.get())?;
             let log = LogId::read(readable(params.get_log())?)?;
-            self.handle.subscribe(log, Seq(params.get_after())).await
+            let known = Mark::read_list(readable(params.get_known())?)?;
+            self.handle.subscribe(log, Seq(params.get_after()), known).await
         })
         .await;
         let mut reply = results.get().init_reply();
         match outcome {
-            Ok(head) => reply.set_head(head.0),
+            Ok(subscribed) => {
+                reply.set_from(subscribed.from.0);
+                reply.set_acknowledged(subscribed.acknowledged.0);
+                if let Some(lineage) = subscribed.lineage {
+                    reply.set_epoch(lineage.epoch.0);
+                    reply.set_context(lineage.context);
+                }
+                reply.set_head(subscribed.head.0);
+            }
             Err(refusal) => refusal.write(reply.init_refused()),
         }
         Ok(())

@@ -109,6 +109,43 @@ impl groups::Server for Groups {
         }
         Ok(())
     }
+
+    async fn rejoin(
+        self: Rc<Self>,
+        params: groups::RejoinParams,
+        mut results: groups::RejoinResults,
+    ) -> Result<(), capnp::Error> {
+        let Right { connection, caller } = &*self.0;
+        let outcome = call(connection, "groups.rejoin", async {
+            let group = GroupId(read::array("group", readable(params.get())?.get_group())?);
+            Box::pin(connection.service().rejoin_info(caller, group)).await
+        })
+        .await;
+        let reply = results.get().init_reply();
+        match outcome {
+            Ok(info) => info.write(reply.init_info()),
+            Err(refusal) => refusal.write(reply.init_refused()),
+        }
+        Ok(())
+    }
+
+    async fn memberships(
+        self: Rc<Self>,
+        _: groups::MembershipsParams,
+        mut results: groups::MembershipsResults,
+    ) -> Result<(), capnp::Error> {
+        let Right { connection, caller } = &*self.0;
+        let outcome = call(connection, "groups.memberships", connection.service().memberships(caller)).await;
+        let reply = results.get().init_reply();
+        match outcome {
+            Ok(groups) => {
+                let mut list = reply.init_groups(groups.len() as u32);
+                groups.iter().enumerate().for_each(|(index, group)| list.set(index as u32, &group.0));
+            }
+            Err(refusal) => refusal.write(reply.init_refused()),
+        }
+        Ok(())
+    }
 }
 
 fn write_post(outcome: Result<PostOutcome, Refusal>, mut reply: post_reply::Builder<'_>) {

@@ -30,6 +30,11 @@ impl Acknowledgements {
         }
     }
 
+    /// What has not been written yet.
+    pub fn pending(&self, device: DeviceId, log: LogId) -> Option<Seq> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(device, log)).copied()
+    }
+
     fn take(&self) -> Vec<LogPosition> {
         let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         taken.into_iter().map(|((device, log), seq)| LogPosition { device, log, seq }).collect()

@@ -21,11 +21,16 @@ pub struct NewCommit {
     pub epoch: Epoch,
     pub hash: ContentHash,
     pub payload: Vec<u8>,
-    pub committer: DeviceId,
+    pub committer: MemberRecord,
     pub joins: Vec<MemberRecord>,
     /// Devices without a leaf afterwards.
     pub removes: Vec<DeviceId>,
     pub welcomes: Vec<SealedWelcome>,
+    /// Of the epoch that it leads into, with the digest of that epoch's context.
+    pub group_info: Vec<u8>,
+    pub context: u64,
+    /// The committer comes from outside: its identity is a member, the device itself need not be.
+    pub is_external: bool,
     /// Until when it can be replayed: MLS refuses expired key packages however old the commit is.
     pub replayable_until: Option<Timestamp>,
 }
@@ -41,6 +46,9 @@ pub struct NewGroupRecord {
     pub pair: Option<[u8; 32]>,
     /// The public state of epoch 0.
     pub state: Vec<u8>,
+    /// Of epoch 0, with the digest of its context.
+    pub group_info: Vec<u8>,
+    pub context: u64,
     pub first: Option<NewCommit>,
 }
 
@@ -114,6 +122,16 @@ pub struct Standing {
     pub leaving: BTreeSet<DeviceId>,
 }
 
+/// What a device of a member needs to come back into a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    pub head: Head,
+    /// None: no commit has brought one yet.
+    pub group_info: Option<Vec<u8>>,
+    /// Devices that have asked to be removed.
+    pub leaving: BTreeSet<DeviceId>,
+}
+
 /// A group's public state at one epoch, in the encoding of the service above.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -127,6 +145,10 @@ pub struct Membership {
     pub head: Head,
     /// Ascending and disjoint; empty if it never was a member.
     pub spans: Vec<Span>,
+    /// How far the device has come in its last stay; 0 when it has not acknowledged any of it.
+    pub acknowledged: Seq,
+    /// Digest of the group's context; none before the first commit to a group of an older version.
+    pub context: Option<u64>,
 }
 
 /// One stay in a group: the entries after `joined`, up to and including `left`.
@@ -167,6 +189,8 @@ mod tests {
         let membership = Membership {
             head: Head { epoch: Epoch(9), seq: Seq(20) },
             spans: vec![Span { joined: Seq(2), left: Some(Seq(5)) }, Span { joined: Seq(10), left: None }],
+            acknowledged: Seq(0),
+            context: None,
         };
         let check = |after, expected: Option<(u64, u64)>| {
             let range = membership.visible_after(Seq(after)).map(|(start, end)| (start.0, end.0));

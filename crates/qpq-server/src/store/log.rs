@@ -48,6 +48,13 @@ pub struct LogPosition {
     pub seq: Seq,
 }
 
+/// Where a device's inbox ends, and how far the device has acknowledged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboxHead {
+    pub head: Seq,
+    pub acknowledged: Seq,
+}
+
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {

@@ -20,17 +20,18 @@ use std::time::Duration;
 
 use qpq_proto::account::UserName;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
+use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
 
 pub use error::StoreError;
 
 use account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
 use group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot,
+    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
     Standing,
 };
 use key_package::{Claimed, Published, StoredKeyPackage};
-use log::{Batch, LogPosition, ReadLimit, Swept};
+use log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
 
 /// What a store method gives back. Dropping it does not undo the operation: it may still happen.
 pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -86,12 +87,19 @@ pub trait Store: Send + Sync + 'static {
     /// The commits that ended the epochs from `from` up to but not including `to`; fewer when they are gone.
     fn commits(&self, group: GroupId, from: Epoch, to: Epoch) -> Reply<Vec<Vec<u8>>>;
 
+    /// What a device of a member needs to come back. None: no such group, or the identity is no member.
+    fn way_back(&self, group: GroupId, identity: IdentityId) -> Reply<Option<Return>>;
+    /// Groups that an identity is in with some device.
+    fn groups_of(&self, identity: IdentityId) -> Reply<Vec<GroupId>>;
+    /// The newest of these marks that the group's log agrees with; a mark older than anything the log still has counts.
+    fn agreed(&self, group: GroupId, marks: Vec<Mark>) -> Reply<Option<Mark>>;
+
     /// When a device was a member. None: no such group.
     fn membership(&self, group: GroupId, device: DeviceId) -> Reply<Option<Membership>>;
     /// Entries after `after` up to and including `upto`; who may see them is the caller's to know.
     fn read_group(&self, group: GroupId, after: Seq, upto: Seq, limit: ReadLimit) -> Reply<Batch>;
     /// The newest position of a device's inbox.
-    fn inbox_head(&self, device: DeviceId) -> Reply<Seq>;
+    fn inbox_head(&self, device: DeviceId) -> Reply<InboxHead>;
     /// Entries of a device's inbox after `after`.
     fn read_inbox(&self, device: DeviceId, after: Seq, limit: ReadLimit) -> Reply<Batch>;
     /// Remembers how far devices have come.

@@ -16,7 +16,7 @@ pub fn text(content: &Content) -> String {
         Body::Receipt { kind: ReceiptKind::Read, .. } => "read your messages".into(),
         Body::Attachment(file) => attachment(file),
         Body::Unknown if content.fallback.is_empty() => "[a kind of message that this version does not know]".into(),
-        Body::Unknown => sanitize::text(&content.fallback),
+        Body::AskName | Body::NameKey(_) | Body::Unknown => sanitize::text(&content.fallback),
     }
 }
 

@@ -7,9 +7,9 @@ use openmls::group::PublicGroup;
 use openmls_rust_crypto::{MemoryStorage, RustCrypto};
 use qpq_proto::account::{Account, UserName};
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, GroupKind, Head, PostOutcome};
+use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, GroupKind, Head, NewGroup, PostOutcome, RejoinInfo};
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
-use qpq_proto::stream::{Entry, EntryKind, LogId};
+use qpq_proto::stream::{Entry, EntryKind, LogId, Mark, Position, Subscribed, digest};
 use qpq_proto::time::Timestamp;
 use qpq_trust::{commit, group};
 use tls_codec::Serialize as _;
@@ -23,6 +23,11 @@ pub struct Delivery {
     packages: HashMap<(IdentityId, bool), Vec<Vec<u8>>>,
     pub groups: BTreeMap<GroupId, Group>,
     inboxes: HashMap<DeviceId, Vec<Entry>>,
+    acknowledged: HashMap<(DeviceId, LogId), Seq>,
+    clock: u64,
+    /// The next commit reaches the log in a form that no member can apply: its membership tag is wrong, which only
+    /// members can tell.
+    pub poison: bool,
 }
 
 pub struct Group {
@@ -34,6 +39,11 @@ pub struct Group {
     members: BTreeMap<DeviceId, Vec<(Seq, Option<Seq>)>>,
     leaving: BTreeSet<DeviceId>,
     created: ContentHash,
+    /// The request that made it.
+    new: NewGroup,
+    group_info: Vec<u8>,
+    /// The group infos of all epochs.
+    infos: BTreeMap<Epoch, Vec<u8>>,
 }
 
 impl Group {
@@ -55,9 +65,9 @@ impl Group {
         self.members.get(&device).and_then(|stays| stays.last()).is_some_and(|(_, until)| until.is_none())
     }
 
-    fn append(&mut self, id: GroupId, kind: EntryKind, payload: &[u8]) -> Seq {
+    fn append(&mut self, id: GroupId, at: u64, kind: EntryKind, payload: &[u8]) -> Seq {
         let seq = Seq(self.log.len() as u64 + 1);
-        let (log, at) = (LogId::Group(id), Timestamp(seq.0));
+        let (log, at) = (LogId::Group(id), Timestamp(at));
         self.log.push(Entry { log, seq, at, kind, payload: payload.to_vec() });
         seq
     }
@@ -65,7 +75,25 @@ impl Group {
 
 impl Delivery {
     pub fn call(&mut self, device: DeviceId, request: Request) -> Result<Reply, Refusal> {
+        self.clock += 1;
+        let clock = self.clock;
         match request {
+            Request::RejoinInfo(id) => {
+                let identity = self.identity_of(device);
+                let known = self.group(id)?;
+                let roster = group::roster(&known.public).map_err(invalid)?;
+                if !roster.iter().any(|leaf| leaf.id.identity == identity) {
+                    return Err(not_found());
+                }
+                let tree = known.public.export_ratchet_tree().tls_serialize_detached().expect("a tree");
+                let leaving = known.leaving.iter().copied().collect();
+                Ok(Reply::RejoinInfo(RejoinInfo { group_info: known.group_info.clone(), ratchet_tree: tree, leaving }))
+            }
+            Request::Memberships => {
+                let identity = self.identity_of(device);
+                let ids = self.groups.keys().copied().filter(|id| self.identities(*id).contains(&identity));
+                Ok(Reply::Memberships(ids.collect()))
+            }
             Request::ByName(name) => self.account(|account, _| account.name == name),
             Request::ByIdentity(identity) => self.account(|_, of| of == identity),
             Request::PublishKeys { one_time, last_resort } => {
@@ -109,7 +137,8 @@ impl Delivery {
                 if known.head().epoch != post.epoch {
                     return Ok(Reply::Posted(PostOutcome::StaleEpoch(known.head())));
                 }
-                Ok(Reply::Posted(PostOutcome::Accepted(known.append(group, EntryKind::Message, &post.payload))))
+                let seq = known.append(group, clock, EntryKind::Message, &post.payload);
+                Ok(Reply::Posted(PostOutcome::Accepted(seq)))
             }
             Request::Leave { group, epoch, proposal } => {
                 let crypto = RustCrypto::default();
@@ -121,7 +150,7 @@ impl Delivery {
                     return Ok(Reply::Left(PostOutcome::StaleEpoch(known.head())));
                 }
                 let leaver = commit::process_leave(&crypto, &known.public, &proposal).map_err(invalid)?;
-                let seq = known.append(group, EntryKind::Proposal, &proposal);
+                let seq = known.append(group, clock, EntryKind::Proposal, &proposal);
                 known.leaving.insert(leaver.id.device);
                 known.end_stay(leaver.id.device, seq);
                 Ok(Reply::Left(PostOutcome::Accepted(seq)))
@@ -151,7 +180,7 @@ impl Delivery {
         }
     }
 
-    fn create(&mut self, new: qpq_proto::groups::NewGroup) -> Result<Reply, Refusal> {
+    fn create(&mut self, new: NewGroup) -> Result<Reply, Refusal> {
         let storage = MemoryStorage::default();
         let public = group::new_public_group(&self.crypto, &storage, &new).map_err(invalid)?;
         let id = group::id(&public).map_err(invalid)?;
@@ -164,8 +193,21 @@ impl Delivery {
         let creator = group::roster(&public).map_err(invalid)?[0];
         let trees = BTreeMap::new();
         let members = BTreeMap::from([(creator.id.device, vec![(Seq(0), None)])]);
-        let leaving = BTreeSet::new();
-        self.groups.insert(id, Group { public, storage, log: vec![], trees, members, leaving, created });
+        let (leaving, group_info) = (BTreeSet::new(), new.group_info.clone());
+        let infos = BTreeMap::from([(Epoch(0), group_info.clone())]);
+        let group = Group {
+            public,
+            storage,
+            log: vec![],
+            trees,
+            members,
+            leaving,
+            created,
+            new: new.clone(),
+            group_info,
+            infos,
+        };
+        self.groups.insert(id, group);
         let first = match &new.first {
             None => Seq(0),
             Some(first) if state.kind == GroupKind::Group => self.commit(id, first)?,
@@ -196,27 +238,112 @@ impl Delivery {
 
     fn commit(&mut self, id: GroupId, commit: &Commit) -> Result<Seq, Refusal> {
         let crypto = RustCrypto::default();
+        let (clock, poison) = (self.clock, std::mem::take(&mut self.poison));
         let known = self.group(id)?;
         let (staged, review) =
             commit::process(&crypto, &known.public, &commit.commit, &known.leaving).map_err(invalid)?;
+        qpq_trust::group_info::check(&crypto, &known.public, &commit.commit, &staged, &review, &commit.group_info)
+            .map_err(invalid)?;
         known.public.merge_commit(&known.storage, staged).expect("memory does not fail");
-        let seq = known.append(id, EntryKind::Commit, &commit.commit);
+        known.group_info.clone_from(&commit.group_info);
+        known.infos.insert(group::epoch(&known.public), commit.group_info.clone());
+        let mut payload = commit.commit.clone();
+        if poison && let Some(last) = payload.last_mut() {
+            *last ^= 1;
+        }
+        let seq = known.append(id, clock, EntryKind::Commit, &payload);
         let tree = known.public.export_ratchet_tree().tls_serialize_detached().expect("a tree");
         known.trees.insert(group::epoch(&known.public), tree);
-        for leaf in &review.removed {
+        let stays = |leaf: &qpq_trust::credential::Leaf| review.is_external && known.is_member(leaf.id.device);
+        let stays: Vec<_> = review.added.iter().filter(|leaf| stays(leaf)).map(|leaf| leaf.id.device).collect();
+        for leaf in review.removed.iter().filter(|leaf| !stays.contains(&leaf.id.device)) {
             known.leaving.remove(&leaf.id.device);
             known.end_stay(leaf.id.device, seq);
         }
-        for leaf in &review.added {
+        for leaf in review.added.iter().filter(|leaf| !stays.contains(&leaf.id.device)) {
+            let seq = if review.is_external { Seq(seq.0 - 1) } else { seq };
             known.members.entry(leaf.id.device).or_default().push((seq, None));
         }
         for welcome in &commit.welcomes {
             let inbox = self.inboxes.entry(welcome.device).or_default();
             let seq = Seq(inbox.len() as u64 + 1);
             let (log, kind) = (LogId::Inbox, EntryKind::Welcome);
-            inbox.push(Entry { log, seq, at: Timestamp(1), kind, payload: welcome.envelope.clone() });
+            inbox.push(Entry { log, seq, at: Timestamp(clock), kind, payload: welcome.envelope.clone() });
         }
         Ok(seq)
+    }
+
+    /// Where a subscription begins, and what is known of the device.
+    pub fn subscribe(&self, device: DeviceId, log: LogId, after: Seq, known: &[Mark]) -> Result<Subscribed, Refusal> {
+        let acknowledged = self.acknowledged.get(&(device, log)).copied().unwrap_or_default();
+        let LogId::Group(id) = log else {
+            let head = Seq(self.inboxes.get(&device).map_or(0, Vec::len) as u64);
+            let from = if after > head { Seq(0) } else { after };
+            return Ok(Subscribed { head, from, acknowledged, lineage: None });
+        };
+        let group = self.groups.get(&id).filter(|group| group.members.contains_key(&device)).ok_or_else(not_found)?;
+        let fits = |mark: &&Mark| {
+            let entry = group.log.get(mark.seq.0 as usize - 1);
+            entry.is_some_and(|entry| digest(ContentHash::of(&entry.payload)) == mark.digest)
+        };
+        let agreed = known.iter().find(fits).map(|mark| mark.seq);
+        let from = if known.is_empty() || agreed == known.first().map(|mark| mark.seq) {
+            after
+        } else {
+            agreed.unwrap_or_default()
+        };
+        let lineage = group::lineage(group.public.group_context()).ok();
+        Ok(Subscribed { head: group.head().seq, from, acknowledged, lineage })
+    }
+
+    pub fn acknowledge(&mut self, device: DeviceId, positions: &[Position]) {
+        for position in positions {
+            let known = self.acknowledged.entry((device, position.log)).or_default();
+            *known = position.seq.max(*known);
+        }
+    }
+
+    /// The server is restored from a backup in which this group had only so many entries; none: no group.
+    pub fn set_back(&mut self, id: GroupId, entries: Option<usize>) {
+        let group = self.groups.remove(&id).expect("a group");
+        let lost: BTreeSet<u64> = group.log.iter().skip(entries.unwrap_or(0)).map(|entry| entry.at.0).collect();
+        for (device, inbox) in &mut self.inboxes {
+            inbox.retain(|entry| !lost.contains(&entry.at.0));
+            self.acknowledged.remove(&(*device, LogId::Inbox));
+        }
+        self.acknowledged.retain(|(_, log), _| *log != LogId::Group(id));
+        let Some(entries) = entries else { return };
+        let now = self.clock;
+        let inboxes = self.inboxes.clone();
+        let mut log = group.log.into_iter().take(entries).peekable();
+        let first = log.peek().filter(|_| group.new.first.is_some()).map_or(now, |entry| entry.at.0);
+        self.clock = first;
+        self.create(group.new).expect("it worked before");
+        for entry in log.skip(self.groups[&id].log.len()) {
+            self.clock = entry.at.0;
+            match entry.kind {
+                EntryKind::Commit => {
+                    let known = self.group(id).expect("a group");
+                    let storage = MemoryStorage::default();
+                    let crypto = RustCrypto::default();
+                    let (staged, review) = commit::process(&crypto, &known.public, &entry.payload, &known.leaving)
+                        .expect("it worked before");
+                    known.public.merge_commit(&storage, staged).expect("memory does not fail");
+                    let seq = known.append(id, entry.at.0, entry.kind, &entry.payload);
+                    for leaf in review.removed {
+                        known.end_stay(leaf.id.device, seq);
+                    }
+                    for leaf in review.added {
+                        known.members.entry(leaf.id.device).or_default().push((seq, None));
+                    }
+                }
+                _ => drop(self.group(id).expect("a group").append(id, entry.at.0, entry.kind, &entry.payload)),
+            }
+        }
+        self.clock = now;
+        self.inboxes = inboxes;
+        let info = group.infos.get(&group::epoch(&self.groups[&id].public)).expect("of every epoch").clone();
+        self.group(id).expect("a group").group_info = info;
     }
 
     fn group(&mut self, id: GroupId) -> Result<&mut Group, Refusal> {

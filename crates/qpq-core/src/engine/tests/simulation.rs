@@ -7,7 +7,7 @@ use crate::view::{ConversationId, ConversationState, EventKind};
 use super::world::World;
 
 /// Runs `scenario` with many seeds, calm and stormy; a failure prints its seed.
-fn with_seeds(scenario: impl Fn(&mut World) + std::panic::RefUnwindSafe, names: &[&str]) {
+pub(super) fn with_seeds(scenario: impl Fn(&mut World) + std::panic::RefUnwindSafe, names: &[&str]) {
     let seeds = std::env::var("QPQ_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS);
     for seed in 0..seeds {
         let run = std::panic::catch_unwind(|| {

@@ -7,7 +7,7 @@ use qpq_proto::account::Account;
 use qpq_proto::code::Refusal;
 use qpq_proto::content::Body;
 use qpq_proto::ids::{IdentityId, MessageId, Seq};
-use qpq_proto::stream::LogId;
+use qpq_proto::stream::{LogId, Mark};
 use qpq_proto::time::Timestamp;
 
 use super::delivery::{Delivery, name};
@@ -35,7 +35,10 @@ pub struct Node {
     online: bool,
     outgoing: VecDeque<(u64, Request)>,
     replies: VecDeque<(u64, Result<Reply, Refusal>)>,
+    /// Subscriptions that the server has not answered.
+    asking: VecDeque<(LogId, Seq, Vec<Mark>)>,
     positions: BTreeMap<LogId, Seq>,
+    has_caught_up: bool,
     answer: Option<Answer>,
     pub settled: BTreeMap<u64, Result<(), String>>,
 }
@@ -59,7 +62,9 @@ impl World {
                     online: false,
                     outgoing: VecDeque::new(),
                     replies: VecDeque::new(),
+                    asking: VecDeque::new(),
                     positions: BTreeMap::new(),
+                    has_caught_up: false,
                     answer: None,
                     settled: BTreeMap::new(),
                 }
@@ -129,6 +134,8 @@ impl World {
         machine.outgoing.clear();
         machine.replies.clear();
         machine.positions.clear();
+        machine.asking.clear();
+        machine.has_caught_up = false;
         self.input(node, Input::Disconnected);
     }
 
@@ -156,6 +163,16 @@ impl World {
         }
     }
 
+    /// A device that was away starts with another store, or with what is left of its own.
+    pub fn restore(&mut self, node: usize, backup: Option<MemoryStore>) {
+        self.disconnect(node);
+        let machine = &mut self.nodes[node];
+        machine.engine = Engine::new();
+        if let Some(backup) = backup {
+            machine.store = backup;
+        }
+    }
+
     fn restart(&mut self, node: usize) {
         self.nodes[node].engine = Engine::new();
         let faults = std::mem::take(&mut self.faults);
@@ -169,10 +186,14 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Request { id, request } => machine.outgoing.push_back((id, request)),
-                Effect::Subscribe { log, after } => drop(machine.positions.insert(log, after)),
+                Effect::Subscribe { log, after, known } => {
+                    machine.asking.push_back((log, after, known));
+                    machine.has_caught_up = false;
+                }
+                Effect::Acknowledge(positions) => self.delivery.acknowledge(machine.device, &positions),
                 Effect::Answer(answer) => machine.answer = Some(answer),
                 Effect::Settled { wish, result } => drop(machine.settled.insert(wish, result)),
-                Effect::Acknowledge(_) | Effect::Sent { .. } | Effect::LookedUp { .. } | Effect::NewEvents => {}
+                Effect::Sent { .. } | Effect::LookedUp { .. } | Effect::NewEvents => {}
             }
         }
     }
@@ -187,9 +208,14 @@ impl World {
             if !machine.replies.is_empty() {
                 possible.push((node, 1));
             }
+            if !machine.asking.is_empty() {
+                possible.push((node, 3));
+            }
             let waiting = |(log, after): (&LogId, &Seq)| !self.delivery.read(machine.device, *log, *after).is_empty();
             if machine.positions.iter().any(waiting) {
                 possible.push((node, 2));
+            } else if machine.asking.is_empty() && !machine.has_caught_up {
+                possible.push((node, 4));
             }
         }
         if possible.is_empty() {
@@ -216,7 +242,19 @@ impl World {
                 let (request, result) = self.nodes[node].replies.pop_front().expect("checked");
                 self.input(node, Input::Reply { request, result });
             }
-            _ => self.push(node),
+            2 => self.push(node),
+            3 => {
+                let (log, after, known) = self.nodes[node].asking.pop_front().expect("checked");
+                let result = self.delivery.subscribe(self.nodes[node].device, log, after, &known);
+                if let Ok(subscribed) = &result {
+                    self.nodes[node].positions.insert(log, subscribed.from);
+                }
+                self.input(node, Input::Subscribed { log, after, result });
+            }
+            _ => {
+                self.nodes[node].has_caught_up = true;
+                self.input(node, Input::CaughtUp);
+            }
         }
         true
     }

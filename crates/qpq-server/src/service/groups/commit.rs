@@ -9,7 +9,7 @@ use qpq_proto::groups::{Commit, CommitOutcome, GroupKind};
 use qpq_proto::ids::{ContentHash, DeviceId, GroupId};
 use qpq_trust::TrustError;
 use qpq_trust::commit::{self, CommitReview};
-use qpq_trust::group;
+use qpq_trust::{group, group_info};
 
 use super::cache::{Held, Tracked};
 use super::public::State;
@@ -36,13 +36,16 @@ impl Service {
         let hash = ContentHash::of(&new.commit);
         let held = self.groups.hold(id).await;
         let standing = self.store.standing(id, caller.device, Some(hash)).await?.ok_or_else(refuse::no_such_group)?;
-        if !standing.was_member {
+        let is_external = commit::is_external(&new.commit);
+        let may_know =
+            if is_external { self.store.way_back(id, caller.identity).await?.is_some() } else { standing.was_member };
+        if !may_know {
             return Err(refuse::no_such_group());
         }
         if let Some(seq) = standing.known {
             return Ok(CommitOutcome::Accepted(seq));
         }
-        if !standing.is_member {
+        if !standing.is_member && !is_external {
             return Err(Refusal::new(Code::Forbidden, "this device is no longer in the group"));
         }
         if standing.head.epoch != new.expected_epoch {
@@ -68,7 +71,7 @@ impl Service {
             return Err(Refusal::new(Code::Forbidden, "a device submits its own commits only"));
         }
         self.check_listed(&review.added).await?;
-        welcomes::check(&review.added, &new.welcomes)?;
+        welcomes::check(&review, &new.welcomes)?;
 
         let bytes = new.commit.len();
         let record = accepted_record(id, hash, new, &staged, &review);
@@ -124,11 +127,13 @@ type Reviewed = (StagedCommit, CommitReview);
 
 /// None when those who left have to be removed first.
 fn review(public: &PublicGroup, new: &Commit, leaving: &BTreeSet<DeviceId>) -> Result<Option<Reviewed>, Refusal> {
-    let (staged, review) = match commit::process(&RustCrypto::default(), public, &new.commit, leaving) {
+    let crypto = RustCrypto::default();
+    let (staged, review) = match commit::process(&crypto, public, &new.commit, leaving) {
         Ok(reviewed) => reviewed,
         Err(TrustError::LeaversRemain) => return Ok(None),
         Err(error) => return Err(refuse::untrusted(error)),
     };
+    group_info::check(&crypto, public, &new.commit, &staged, &review, &new.group_info).map_err(refuse::untrusted)?;
     if review.before.kind == GroupKind::Direct {
         let roster = group::roster(public).map_err(refuse::untrusted)?;
         let is_stranger = |identity| !roster.iter().any(|leaf| leaf.id.identity == identity);
@@ -153,10 +158,13 @@ pub(super) fn accepted_record(
         epoch: new.expected_epoch,
         hash,
         payload: new.commit,
-        committer: review.committer.id.device,
+        committer: welcomes::record(&review.committer),
         joins: review.added.iter().map(welcomes::record).collect(),
         removes: review.removed.iter().map(|leaf| leaf.id.device).filter(|device| !added(*device)).collect(),
         welcomes: new.welcomes,
+        group_info: new.group_info,
+        context: review.context,
+        is_external: review.is_external,
         replayable_until: welcomes::replayable_until(staged),
     }
 }

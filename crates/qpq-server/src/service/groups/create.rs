@@ -9,7 +9,7 @@ use qpq_proto::groups::{CreateOutcome, GroupKind, NewGroup};
 use qpq_proto::ids::{ContentHash, Epoch, GroupId, IdentityId};
 use qpq_trust::commit::{self, CommitReview};
 use qpq_trust::credential::Leaf;
-use qpq_trust::{TrustError, group};
+use qpq_trust::{TrustError, group, group_info};
 
 use super::cache::Tracked;
 use super::public::{self, State};
@@ -35,18 +35,20 @@ impl Service {
             GroupKind::Direct => Some(pair_of(checked.creator.id.identity, added)?),
         };
 
-        let Checked { id, creator, tracked, state, first, .. } = checked;
+        let Checked { id, creator, tracked, state, context, first, .. } = checked;
         let mut staged = None;
         let first = match (new.first, first) {
             (Some(commit), Some((first, review))) => {
-                welcomes::check(&review.added, &commit.welcomes)?;
+                welcomes::check(&review, &commit.welcomes)?;
                 let record = accepted_record(id, ContentHash::of(&commit.commit), commit, &first, &review);
                 staged = Some((first, record.payload.len()));
                 Some(record)
             }
             (Some(_), None) | (None, _) => None,
         };
-        let record = NewGroupRecord { group: id, request, creator: welcomes::record(&creator), pair, state, first };
+        let creator = welcomes::record(&creator);
+        let record =
+            NewGroupRecord { group: id, request, creator, pair, state, group_info: new.group_info, context, first };
         let mut held = self.groups.hold(id).await;
         match self.store.create_group(record, self.clock.now()).await? {
             CreateResult::Created(first) => {
@@ -83,6 +85,7 @@ struct Checked {
     creator: Leaf,
     tracked: Tracked,
     state: Vec<u8>,
+    context: u64,
     first: Option<(StagedCommit, CommitReview)>,
 }
 
@@ -96,7 +99,11 @@ fn check(new: &NewGroup) -> Result<Checked, TrustError> {
         Some(first) if first.expected_epoch != Epoch(0) => {
             return Err(TrustError::Forbidden("the first commit ends epoch 0"));
         }
-        Some(first) => Some(commit::process(&crypto, &group, &first.commit, &BTreeSet::new())?),
+        Some(first) => {
+            let (staged, review) = commit::process(&crypto, &group, &first.commit, &BTreeSet::new())?;
+            group_info::check(&crypto, &group, &first.commit, &staged, &review, &first.group_info)?;
+            Some((staged, review))
+        }
         None => None,
     };
     let state = public::encode(&crypto, &group).map_err(TrustError::mls)?;
@@ -104,6 +111,7 @@ fn check(new: &NewGroup) -> Result<Checked, TrustError> {
         id: group::id(&group)?,
         kind: group::state(&group)?.kind,
         creator,
+        context: group::lineage(group.group_context())?.context,
         tracked: Tracked { group, snapshot_bytes: state.len(), replay_bytes: 0 },
         state,
         first,

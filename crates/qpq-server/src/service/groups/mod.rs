@@ -6,6 +6,7 @@ mod create;
 mod leave;
 mod post;
 mod public;
+mod rejoin;
 mod replay;
 mod snapshots;
 mod tree;

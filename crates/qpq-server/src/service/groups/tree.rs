@@ -40,7 +40,7 @@ impl Service {
         Ok(tree)
     }
 
-    async fn tree_of(&self, held: Held) -> Result<Arc<[u8]>, Refusal> {
+    pub(super) async fn tree_of(&self, held: Held) -> Result<Arc<[u8]>, Refusal> {
         let encoded = self
             .pool
             .run(move || held.as_ref().map(|tracked| tracked.group.export_ratchet_tree().tls_serialize_detached()))

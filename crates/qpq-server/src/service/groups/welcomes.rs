@@ -8,6 +8,7 @@ use qpq_proto::groups::SealedWelcome;
 use qpq_proto::ids::DeviceId;
 use qpq_proto::time::Timestamp;
 use qpq_trust::TrustError;
+use qpq_trust::commit::CommitReview;
 use qpq_trust::credential::Leaf;
 
 use crate::service::{Service, refuse};
@@ -25,8 +26,9 @@ impl Service {
     }
 }
 
-/// Exactly one Welcome for each added device.
-pub fn check(added: &[Leaf], welcomes: &[SealedWelcome]) -> Result<(), Refusal> {
+/// Exactly one Welcome for each added device; who comes from outside needs none.
+pub fn check(review: &CommitReview, welcomes: &[SealedWelcome]) -> Result<(), Refusal> {
+    let added = if review.is_external { &[][..] } else { &review.added };
     let expected: BTreeSet<DeviceId> = added.iter().map(|leaf| leaf.id.device).collect();
     let given: BTreeSet<DeviceId> = welcomes.iter().map(|welcome| welcome.device).collect();
     if expected != given || welcomes.len() != given.len() {

@@ -250,7 +250,7 @@ mod tests {
         let first = reading(&mailbox).expect("it has grown");
         mailbox.grown(LOG, Seq(2), true);
         let head = qpq_proto::groups::Head { epoch: qpq_proto::ids::Epoch(0), seq: Seq(1) };
-        mailbox.remember(&first, Membership { head, spans: vec![] });
+        mailbox.remember(&first, Membership { head, spans: vec![], acknowledged: Seq(0), context: None });
         mailbox.reached(&first, Seq(1), true);
         assert!(reading(&mailbox).expect("it has grown again").membership.is_none());
     }

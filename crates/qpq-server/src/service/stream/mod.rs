@@ -7,7 +7,7 @@ use std::sync::Arc;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::{DeviceId, GroupId, Seq};
 use qpq_proto::limits;
-use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
 
 use crate::store::log::{Batch, ReadLimit};
 
@@ -67,11 +67,12 @@ impl Service {
 }
 
 impl DeviceStream {
-    /// Follows a log from after `after` on. Answers where the log ends now, as far as this device may see it.
-    pub async fn subscribe(&self, log: LogId, after: Seq) -> Result<Seq, Refusal> {
+    /// Follows a log from after `after` on, or from where device and server last agreed: `known` are entries that the
+    /// device has taken, newest first.
+    pub async fn subscribe(&self, log: LogId, after: Seq, known: Vec<Mark>) -> Result<Subscribed, Refusal> {
         let Open { mailbox, order, .. } = &*self.open;
         let _turn = order.lock().await;
-        let outcome = self.open.follow(log, after).await;
+        let outcome = self.open.follow(log, after, known).await;
         mailbox.subscription_answered();
         outcome
     }
@@ -143,18 +144,29 @@ impl Heads {
 }
 
 impl Open {
-    async fn follow(&self, log: LogId, after: Seq) -> Result<Seq, Refusal> {
-        if !self.mailbox.subscribe(log, after) {
+    async fn follow(&self, log: LogId, after: Seq, known: Vec<Mark>) -> Result<Subscribed, Refusal> {
+        let from = match log {
+            LogId::Inbox => after,
+            LogId::Group(group) => self.agreed(group, after, known).await?,
+        };
+        if !self.mailbox.subscribe(log, from) {
             return Err(refuse::quota("logs that one device may follow"));
         }
         // Listening comes first, so that nothing is missed between looking and listening.
-        let head = match log {
-            LogId::Inbox => self.service.store.inbox_head(self.device).await?,
+        let (head, acknowledged, lineage) = match log {
+            LogId::Inbox => {
+                let inbox = self.service.store.inbox_head(self.device).await?;
+                (inbox.head, inbox.acknowledged, None)
+            }
             LogId::Group(group) => {
                 self.service.hub.follow(group, self.device, &self.mailbox);
                 let membership = self.service.store.membership(group, self.device).await?;
                 match membership.filter(|membership| !membership.spans.is_empty()) {
-                    Some(membership) => membership.visible_head(),
+                    Some(membership) => {
+                        let epoch = membership.head.epoch;
+                        let lineage = membership.context.map(|context| Lineage { epoch, context });
+                        (membership.visible_head(), membership.acknowledged, lineage)
+                    }
                     None => {
                         self.drop_group(group);
                         return Err(refuse::no_such_group());
@@ -162,8 +174,30 @@ impl Open {
                 }
             }
         };
+        // The device has come further than the inbox goes: the server was set back, and the inbox is read anew.
+        let from = if from > head && log == LogId::Inbox { self.again(log)? } else { from };
         self.mailbox.grown(log, head, false);
-        Ok(head)
+        let pending = self.service.acknowledgements.pending(self.device, log).unwrap_or_default();
+        Ok(Subscribed { head, from, acknowledged: acknowledged.max(pending), lineage })
+    }
+
+    /// Where device and server last agreed about a log: nearly always at `after`.
+    async fn agreed(&self, group: GroupId, after: Seq, known: Vec<Mark>) -> Result<Seq, Refusal> {
+        if known.is_empty() || after == Seq(0) {
+            return Ok(after);
+        }
+        let newest = known.iter().map(|mark| mark.seq).max();
+        let agreed = self.service.store.agreed(group, known).await?.map(|mark| mark.seq);
+        Ok(if agreed == newest { after } else { agreed.unwrap_or_default() })
+    }
+
+    /// Follows a log from its beginning.
+    fn again(&self, log: LogId) -> Result<Seq, Refusal> {
+        if self.mailbox.subscribe(log, Seq(0)) {
+            Ok(Seq(0))
+        } else {
+            Err(refuse::quota("logs that one device may follow"))
+        }
     }
 
     async fn read(&self, reading: Reading, limit: ReadLimit) -> Result<Vec<Arc<Entry>>, Refusal> {

@@ -26,16 +26,16 @@ async fn a_stream_delivers_what_is_there_and_what_comes() {
 
     let (stream, mut pump) = world.service.open_stream(&bob.caller).await.unwrap();
     assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(2)));
-    assert_eq!(stream.subscribe(LogId::Inbox, Seq(0)).await, Ok(Seq(1)));
+    assert_eq!(stream.subscribe(LogId::Inbox, Seq(0), vec![]).await.unwrap().head, Seq(1));
     let Delivery::Entries(inbox) = pump.next().await.unwrap() else { panic!("no Welcome") };
     assert_eq!((inbox.len(), inbox[0].kind, inbox[0].log), (1, EntryKind::Welcome, LogId::Inbox));
     assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(1)));
 
     let log = LogId::Group(group.id);
-    assert_eq!(stream.subscribe(log, Seq(1)).await, Ok(Seq(2)));
+    assert_eq!(stream.subscribe(log, Seq(1), vec![]).await.unwrap().head, Seq(2));
     assert_eq!(seqs(&mut pump).await, [2]);
     assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(2)));
-    let unknown = stream.subscribe(LogId::Group(GroupId([9; 16])), Seq(0)).await;
+    let unknown = stream.subscribe(LogId::Group(GroupId([9; 16])), Seq(0), vec![]).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
     assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(3)), "refused ones count, too");
 
@@ -46,7 +46,11 @@ async fn a_stream_delivers_what_is_there_and_what_comes() {
     assert_eq!(seqs(&mut pump).await, [3, 4]);
     assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(3)));
     assert_eq!(pump.heads().positions(), [Position { log: LogId::Inbox, seq: Seq(1) }]);
-    assert_eq!(stream.subscribe(log, Seq(0)).await, Ok(Seq(4)), "what was meant for bob stays readable");
+    assert_eq!(
+        stream.subscribe(log, Seq(0), vec![]).await.unwrap().head,
+        Seq(4),
+        "what was meant for bob stays readable"
+    );
     assert_eq!(seqs(&mut pump).await, [2, 3, 4]);
 }
 
@@ -61,7 +65,7 @@ async fn acknowledged_by_all_is_forgotten_even_across_a_restart() {
         group.post(&world.service, text).await.unwrap();
     }
     let (stream, mut pump) = world.service.open_stream(&alice.caller).await.unwrap();
-    stream.subscribe(LogId::Group(group.id), Seq(0)).await.unwrap();
+    stream.subscribe(LogId::Group(group.id), Seq(0), vec![]).await.unwrap();
     assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(3)));
     assert_eq!(seqs(&mut pump).await, [1, 2, 3]);
     stream.acknowledge(&[Position { log: LogId::Group(group.id), seq: Seq(2) }]);
@@ -71,7 +75,7 @@ async fn acknowledged_by_all_is_forgotten_even_across_a_restart() {
     drop((stream, pump));
     let world = world.restart().await;
     let (stream, mut pump) = world.service.open_stream(&alice.caller).await.unwrap();
-    stream.subscribe(LogId::Group(group.id), Seq(0)).await.unwrap();
+    stream.subscribe(LogId::Group(group.id), Seq(0), vec![]).await.unwrap();
     assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(3)));
     assert_eq!(seqs(&mut pump).await, [3]);
 }
@@ -88,14 +92,14 @@ async fn a_large_backlog_comes_in_batches_and_the_newest_stream_wins() {
     }
     alice.publish(&world.service, 20).await;
     let (stream, mut pump) = world.service.open_stream(&alice.caller).await.unwrap();
-    stream.subscribe(LogId::Group(group.id), Seq(0)).await.unwrap();
+    stream.subscribe(LogId::Group(group.id), Seq(0), vec![]).await.unwrap();
     assert_eq!(seqs(&mut pump).await, (1..=256).collect::<Vec<_>>());
     assert_eq!(seqs(&mut pump).await, (257..=300).collect::<Vec<_>>());
 
     let (newer, mut newer_pump) = world.service.open_stream(&alice.caller).await.unwrap();
     assert_eq!(pump.next().await, Ok(Delivery::End(StreamEnd::Replaced)));
     drop((stream, pump));
-    newer.subscribe(LogId::Group(group.id), Seq(300)).await.unwrap();
+    newer.subscribe(LogId::Group(group.id), Seq(300), vec![]).await.unwrap();
     assert_eq!(newer_pump.next().await, Ok(Delivery::CaughtUp(1)));
     group.post(&world.service, "for the newer one").await.unwrap();
     assert_eq!(seqs(&mut newer_pump).await, [301]);

@@ -9,7 +9,8 @@ use opaque_ke::{
 };
 use openmls::group::MlsGroup;
 use openmls::prelude::{
-    Ciphersuite, CredentialWithKey, GroupId as MlsGroupId, KeyPackage, KeyPackageIn, ProtocolVersion,
+    Ciphersuite, CredentialWithKey, GroupId as MlsGroupId, KeyPackage, KeyPackageIn, LeafNodeIndex, LeafNodeParameters,
+    MlsMessageOut, ProtocolVersion, RatchetTreeIn,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -25,7 +26,7 @@ use qpq_trust::credential::LeafId;
 use qpq_trust::identity::{IdentityKeys, device_id};
 use qpq_trust::opaque::{OpaqueSuite, Stretch, identifiers};
 use qpq_trust::proof;
-use qpq_trust::suite::{Suite, capabilities, create_config};
+use qpq_trust::suite::{Suite, capabilities, create_config, join_config};
 use tls_codec::{DeserializeBytes as _, Serialize as _};
 
 use crate::service::auth::DeviceProof;
@@ -166,7 +167,7 @@ pub struct Group<'d> {
     pub mls: MlsGroup,
 }
 
-impl Group<'_> {
+impl<'d> Group<'d> {
     pub fn epoch(&self) -> Epoch {
         Epoch(self.mls.epoch().as_u64())
     }
@@ -190,31 +191,58 @@ impl Group<'_> {
             let package = KeyPackageIn::tls_deserialize_exact_bytes(&claimed[0]).unwrap();
             packages.push(package.validate(self.device.provider.crypto(), ProtocolVersion::Mls10).unwrap());
         }
+        let (commit, welcome) = self.build(packages, vec![], false);
+        let envelope = welcome.unwrap();
+        let welcome = |other: &&Device| SealedWelcome { device: other.caller.device, envelope: envelope.clone() };
+        Commit { welcomes: others.iter().map(welcome).collect(), ..commit }
+    }
+
+    fn build(&mut self, add: Vec<KeyPackage>, remove: Vec<LeafNodeIndex>, refresh: bool) -> (Commit, Option<Vec<u8>>) {
+        let Device { provider, signer, .. } = self.device;
         let expected_epoch = self.epoch();
-        let (commit, welcome, _) = self.mls.add_members(&self.device.provider, &self.device.signer, &packages).unwrap();
-        let envelope = welcome.tls_serialize_detached().unwrap();
-        Commit {
-            expected_epoch,
-            commit: commit.tls_serialize_detached().unwrap(),
-            group_info: vec![1],
-            welcomes: others
-                .iter()
-                .map(|other| SealedWelcome { device: other.caller.device, envelope: envelope.clone() })
-                .collect(),
-        }
+        let stage = self.mls.commit_builder().propose_adds(add).propose_removals(remove).force_self_update(refresh);
+        let stage = stage.load_psks(provider.storage()).unwrap().create_group_info(true);
+        let stage = stage.build(provider.rand(), provider.crypto(), signer, |_| true).unwrap();
+        let (commit, welcome, info) = stage.stage_commit(provider).unwrap().into_messages();
+        let bytes = |message: MlsMessageOut| message.tls_serialize_detached().unwrap();
+        let (commit, group_info) = (bytes(commit), info.map(bytes).unwrap());
+        (Commit { expected_epoch, commit, group_info, welcomes: vec![] }, welcome.map(bytes))
     }
 
     pub fn update(&mut self) -> Commit {
-        let expected_epoch = self.epoch();
-        let bundle = self.mls.self_update(&self.device.provider, &self.device.signer, Default::default()).unwrap();
-        commit_of(expected_epoch, bundle.commit().tls_serialize_detached().unwrap())
+        self.build(vec![], vec![], true).0
     }
 
     pub fn remove(&mut self, other: &Device) -> Commit {
-        let expected_epoch = self.epoch();
         let index = self.mls.members().find(|member| member.signature_key == other.signer.public()).unwrap().index;
-        let (commit, _, _) = self.mls.remove_members(&self.device.provider, &self.device.signer, &[index]).unwrap();
-        commit_of(expected_epoch, commit.tls_serialize_detached().unwrap())
+        self.build(vec![], vec![index], false).0
+    }
+
+    /// Comes back by an external commit; the group is merged already.
+    pub async fn outside(world: &Arc<Service>, device: &'d Device, id: GroupId) -> (Self, Commit) {
+        let info = world.rejoin_info(&device.caller, id).await.unwrap();
+        let group_info = qpq_trust::group::read_group_info(&info.group_info).unwrap();
+        let expected_epoch = Epoch(group_info.epoch().as_u64());
+        let tree = RatchetTreeIn::tls_deserialize_exact_bytes(&info.ratchet_tree).unwrap();
+        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
+        let (mls, bundle) = MlsGroup::external_commit_builder()
+            .with_ratchet_tree(tree)
+            .with_config(join_config())
+            .build_group(&device.provider, group_info, device.credential())
+            .unwrap()
+            .leaf_node_parameters(leaf)
+            .load_psks(device.provider.storage())
+            .unwrap()
+            .create_group_info(true)
+            .build(device.provider.rand(), device.provider.crypto(), &device.signer, |_| true)
+            .unwrap()
+            .finalize(&device.provider)
+            .unwrap();
+        let (commit, _, info) = bundle.into_messages();
+        let bytes = |message: MlsMessageOut| message.tls_serialize_detached().unwrap();
+        let (commit, group_info) = (bytes(commit), info.map(bytes).unwrap());
+        let commit = Commit { expected_epoch, commit, group_info, welcomes: vec![] };
+        (Self { device, id, mls }, commit)
     }
 
     pub fn merge(&mut self) {
@@ -239,8 +267,4 @@ impl Group<'_> {
         let info = self.mls.export_group_info(self.device.provider.crypto(), &self.device.signer, false).unwrap();
         info.tls_serialize_detached().unwrap()
     }
-}
-
-fn commit_of(expected_epoch: Epoch, commit: Vec<u8>) -> Commit {
-    Commit { expected_epoch, commit, group_info: vec![1], welcomes: vec![] }
 }

@@ -20,7 +20,12 @@ pub fn commit(tx: &Tx<'_>, commit: NewCommit, quotas: &Quotas, now: Timestamp) -
     if let Some(seq) = logs::known(tx, group.id, commit.hash)? {
         return Ok(CommitResult::Accepted(seq));
     }
-    if !members::is_member(tx, group.id, commit.committer)? {
+    let may_commit = if commit.is_external {
+        members::is_member_identity(tx, group.id, commit.committer.identity)?
+    } else {
+        members::is_member(tx, group.id, commit.committer.device)?
+    };
+    if !may_commit {
         return Ok(CommitResult::NotMember);
     }
     if group.head.epoch != commit.epoch {
@@ -47,9 +52,12 @@ pub fn commit(tx: &Tx<'_>, commit: NewCommit, quotas: &Quotas, now: Timestamp) -
         members::leave(tx, group.id, device, seq)?;
         members::remove_leaving(tx, group.id, device)?;
     }
+    // Whoever comes from outside needs to see its own commit in the log.
+    let joined = if commit.is_external { group.head.seq } else { seq };
     for member in &commit.joins {
-        members::join(tx, group.id, member, seq)?;
+        members::join(tx, group.id, member, joined)?;
     }
+    groups::set_group_info(tx, group.id, &commit.group_info, commit.context)?;
     for welcome in &commit.welcomes {
         inbox::append(tx, welcome.device, EntryKind::Welcome, &welcome.envelope, now)?;
     }

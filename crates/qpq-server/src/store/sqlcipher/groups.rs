@@ -1,12 +1,12 @@
 //! Groups themselves: creation, where they stand, and their public states.
 
 use qpq_proto::groups::Head;
-use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, Seq};
+use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
-use crate::store::group::{CommitResult, CreateResult, Membership, NewGroupRecord, Snapshot, Standing};
+use crate::store::group::{CommitResult, CreateResult, Membership, NewGroupRecord, Return, Snapshot, Standing};
 
 use super::row::{self, Number};
 use super::tx::Tx;
@@ -46,6 +46,7 @@ pub fn create(tx: &Tx<'_>, new: NewGroupRecord, quotas: &Quotas, now: Timestamp)
     let id = tx.last_insert_rowid();
     members::join(tx, id, &new.creator, Seq(0))?;
     insert_snapshot(tx, id, &Snapshot { epoch: Epoch(0), state: new.state }, now)?;
+    set_group_info(tx, id, &new.group_info, new.context)?;
     let Some(first) = new.first else {
         return Ok(CreateResult::Created(Seq(0)));
     };
@@ -101,7 +102,29 @@ pub fn membership(connection: &Connection, group: GroupId, device: DeviceId) -> 
     let Some(row) = find(connection, group)? else {
         return Ok(None);
     };
-    Ok(Some(Membership { head: row.head, spans: members::spans(connection, row.id, device)? }))
+    let spans = members::spans(connection, row.id, device)?;
+    let acknowledged = members::acknowledged(connection, row.id, device)?;
+    let mut select = connection.prepare_cached("SELECT context FROM group_infos WHERE group_no = ?1")?;
+    let context = select.query_row([row.id], |row| row.get::<_, i64>(0)).optional()?.map(i64::cast_unsigned);
+    Ok(Some(Membership { head: row.head, spans, acknowledged, context }))
+}
+
+pub fn way_back(connection: &Connection, group: GroupId, identity: IdentityId) -> Result<Option<Return>, StoreError> {
+    let Some(row) = find(connection, group)? else {
+        return Ok(None);
+    };
+    if !members::is_member_identity(connection, row.id, identity)? {
+        return Ok(None);
+    }
+    let mut select = connection.prepare_cached("SELECT info FROM group_infos WHERE group_no = ?1")?;
+    let group_info = select.query_row([row.id], |row| row.get(0)).optional()?;
+    Ok(Some(Return { head: row.head, group_info, leaving: members::leaving(connection, row.id)? }))
+}
+
+pub fn set_group_info(tx: &Tx<'_>, group_no: i64, info: &[u8], context: u64) -> Result<(), StoreError> {
+    tx.prepare_cached("INSERT OR REPLACE INTO group_infos (group_no, info, context) VALUES (?1, ?2, ?3)")?
+        .execute(params![group_no, info, context.cast_signed()])?;
+    Ok(())
 }
 
 pub fn snapshot(connection: &Connection, group: GroupId, epoch: Epoch) -> Result<Option<Snapshot>, StoreError> {

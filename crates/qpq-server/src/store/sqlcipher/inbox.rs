@@ -8,7 +8,7 @@ use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
-use crate::store::log::{Batch, Grown, ReadLimit};
+use crate::store::log::{Batch, Grown, InboxHead, ReadLimit};
 
 use super::row::{self, Number};
 use super::tx::Tx;
@@ -35,9 +35,12 @@ pub fn append(
     Ok(())
 }
 
-pub fn head(connection: &Connection, device: DeviceId) -> Result<Seq, StoreError> {
-    let mut select = connection.prepare_cached("SELECT head_seq FROM inboxes WHERE device = ?1")?;
-    Ok(Seq(select.query_row([device.0], |row| row::number(row, 0)).optional()?.unwrap_or(0)))
+pub fn head(connection: &Connection, device: DeviceId) -> Result<InboxHead, StoreError> {
+    let mut select = connection.prepare_cached("SELECT head_seq, cursor FROM inboxes WHERE device = ?1")?;
+    let found = select.query_row([device.0], |row| {
+        Ok(InboxHead { head: Seq(row::number(row, 0)?), acknowledged: Seq(row::number(row, 1)?) })
+    });
+    Ok(found.optional()?.unwrap_or(InboxHead { head: Seq(0), acknowledged: Seq(0) }))
 }
 
 pub fn read(connection: &Connection, device: DeviceId, after: Seq, limit: ReadLimit) -> Result<Batch, StoreError> {

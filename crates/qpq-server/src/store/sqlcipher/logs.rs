@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use qpq_proto::groups::Head;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, Seq};
-use qpq_proto::stream::{Entry, EntryKind, LogId};
+use qpq_proto::stream::{Entry, EntryKind, LogId, Mark, digest};
 use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -133,6 +133,20 @@ pub fn append(
 pub fn known(connection: &Connection, group_no: i64, hash: ContentHash) -> Result<Option<Seq>, StoreError> {
     let mut select = connection.prepare_cached("SELECT seq FROM log WHERE group_no = ?1 AND hash = ?2")?;
     Ok(select.query_row(params![group_no, hash.0], |row| row::number(row, 0).map(Seq)).optional()?)
+}
+
+pub fn agreed(connection: &Connection, group: GroupId, marks: &[Mark]) -> Result<Option<Mark>, StoreError> {
+    let Some(row) = groups::find(connection, group)? else {
+        return Ok(None);
+    };
+    let mut select = connection.prepare_cached("SELECT hash FROM log WHERE group_no = ?1 AND seq = ?2")?;
+    for mark in marks.iter().filter(|mark| mark.seq <= row.head.seq) {
+        let hash = select.query_row(params![row.id, Number(mark.seq.0)], |row| row.get(0)).optional()?;
+        if hash.is_none_or(|hash| digest(ContentHash(hash)) == mark.digest) {
+            return Ok(Some(*mark));
+        }
+    }
+    Ok(None)
 }
 
 pub fn read(

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use qpq_proto::ids::{DeviceId, Seq};
-use rusqlite::{Connection, params};
+use qpq_proto::ids::{DeviceId, GroupId, IdentityId, Seq};
+use qpq_proto::limits;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
 use crate::store::group::{MemberRecord, Span};
@@ -26,6 +27,33 @@ pub fn spans(connection: &Connection, group_no: i64, device: DeviceId) -> Result
         Ok(Span { joined: Seq(row::number(row, 0)?), left })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether the identity is in the group with any device.
+pub fn is_member_identity(connection: &Connection, group_no: i64, identity: IdentityId) -> Result<bool, StoreError> {
+    let mut select = connection
+        .prepare_cached("SELECT 1 FROM members WHERE identity = ?2 AND group_no = ?1 AND left_seq IS NULL")?;
+    Ok(select.exists(params![group_no, identity.0])?)
+}
+
+pub fn groups_of(connection: &Connection, identity: IdentityId) -> Result<Vec<GroupId>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT DISTINCT group_id FROM members JOIN groups ON groups.id = group_no
+         WHERE identity = ?1 AND left_seq IS NULL ORDER BY groups.id LIMIT ?2",
+    )?;
+    let rows =
+        select.query_map(params![identity.0, Number(limits::POSITIONS as u64)], |row| row::id(row, 0).map(GroupId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How far the device has come in its last stay; 0 when it has not acknowledged any of it.
+pub fn acknowledged(connection: &Connection, group_no: i64, device: DeviceId) -> Result<Seq, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT cursor FROM members WHERE group_no = ?1 AND device = ?2 AND cursor > joined_seq
+         ORDER BY joined_seq DESC LIMIT 1",
+    )?;
+    let found = select.query_row(params![group_no, device.0], |row| row::number(row, 0).map(Seq));
+    Ok(found.optional()?.unwrap_or(Seq(0)))
 }
 
 /// A stay that begins after the entry `joined`. A device that is in the group already stays as it is.

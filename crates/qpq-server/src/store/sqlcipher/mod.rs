@@ -90,8 +90,10 @@ const READER_CACHE_KIB: u32 = 16 * 1024;
 /// Reads that run at the same time. They are short; more connections would only divide the page cache.
 const READERS: usize = 3;
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
+    Migration { version: 2, name: "group infos", sql: include_str!("migrations/0002_group_infos.sql") },
+];
 
 impl From<DbError> for StoreError {
     fn from(error: DbError) -> Self {

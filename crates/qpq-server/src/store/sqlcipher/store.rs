@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use qpq_proto::account::UserName;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
+use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
 
 use crate::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
 use crate::store::group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot,
+    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
     Standing,
 };
 use crate::store::key_package::{Claimed, Published, StoredKeyPackage};
-use crate::store::log::{Batch, LogPosition, ReadLimit, Swept};
+use crate::store::log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
 use crate::store::{Reply, Store};
 
-use super::{SqlCipherStore, accounts, commits, groups, inbox, invites, keys, logs, settings, sweep};
+use super::{SqlCipherStore, accounts, commits, groups, inbox, invites, keys, logs, members, settings, sweep};
 
 impl Store for SqlCipherStore {
     fn setting_or_insert(&self, key: &'static str, value: Vec<u8>) -> Reply<Vec<u8>> {
@@ -112,6 +113,18 @@ impl Store for SqlCipherStore {
         self.readers.submit(move |connection| commits::read(connection, group, from, to))
     }
 
+    fn way_back(&self, group: GroupId, identity: IdentityId) -> Reply<Option<Return>> {
+        self.readers.submit(move |connection| groups::way_back(connection, group, identity))
+    }
+
+    fn groups_of(&self, identity: IdentityId) -> Reply<Vec<GroupId>> {
+        self.readers.submit(move |connection| members::groups_of(connection, identity))
+    }
+
+    fn agreed(&self, group: GroupId, marks: Vec<Mark>) -> Reply<Option<Mark>> {
+        self.readers.submit(move |connection| logs::agreed(connection, group, &marks))
+    }
+
     fn membership(&self, group: GroupId, device: DeviceId) -> Reply<Option<Membership>> {
         self.readers.submit(move |connection| groups::membership(connection, group, device))
     }
@@ -123,7 +136,7 @@ impl Store for SqlCipherStore {
         }
     }
 
-    fn inbox_head(&self, device: DeviceId) -> Reply<Seq> {
+    fn inbox_head(&self, device: DeviceId) -> Reply<InboxHead> {
         self.readers.submit(move |connection| inbox::head(connection, device))
     }
 

@@ -127,6 +127,8 @@ pub fn group(creator: u8) -> NewGroupRecord {
         creator: member(creator),
         pair: None,
         state: b"state 0".to_vec(),
+        group_info: vec![3],
+        context: 30,
         first: None,
     }
 }
@@ -138,7 +140,10 @@ pub fn commit(committer: u8, epoch: u64, joins: &[u8], removes: &[u8]) -> NewCom
         epoch: Epoch(epoch),
         hash: ContentHash::of(&payload),
         payload,
-        committer: device(committer),
+        committer: member(committer),
+        group_info: vec![4],
+        context: u64::MAX - epoch,
+        is_external: false,
         joins: joins.iter().map(|number| member(*number)).collect(),
         removes: removes.iter().map(|number| device(*number)).collect(),
         welcomes: joins

@@ -91,7 +91,7 @@ fn body(content: &Content) -> BodyValue<'_> {
         Body::Attachment(file) => {
             BodyValue::Attachment { name: &file.name, media_type: &file.media_type, size: file.size, fallback }
         }
-        Body::Unknown => BodyValue::Unknown { fallback },
+        Body::AskName | Body::NameKey(_) | Body::Unknown => BodyValue::Unknown { fallback },
     }
 }
 
