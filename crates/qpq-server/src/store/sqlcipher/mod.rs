@@ -20,6 +20,8 @@ mod sweep;
 
 mod store;
 
+pub mod snapshot;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
