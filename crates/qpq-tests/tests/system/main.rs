@@ -4,6 +4,7 @@
 
 mod backup;
 mod conversations;
+mod crash;
 mod demo;
 mod errors;
 mod privacy;
