@@ -34,20 +34,21 @@ impl Stage {
     pub fn begin(options: &Options) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let victim = Victim::start(&folder, options.faults)?;
-        let members = PEOPLE.iter().enumerate().map(|(index, name)| {
-            // Both queues begin before there is anything to miss.
+        let mut members = Vec::new();
+        for member in at_once(PEOPLE.into_iter().enumerate(), |(index, name)| {
             let member = Member::registered(&folder, index, name, &victim.address)?;
+            // Both queues begin before there is anything to miss.
             member.person.repl(&["/quit".to_owned()])?.success()?;
             Ok(member)
-        });
-        let mut members = members.collect::<Result<Vec<_>>>()?;
+        }) {
+            members.push(member?);
+        }
         let first = &members[0].person;
         let created = first.json(&["group", "create", "Crash", "@bob", "@carol", "@dave"])?;
         let id = created.iter().find_map(|line| line["group"].as_str()).context("the group's id")?.to_owned();
-        for member in &members[1..] {
-            member.person.run(&["sync"])?.success()?;
-            let name = format!("@{}", member.person.name);
-            first.run(&["group", "role", &format!("#{id}"), &name, "admin"])?.success()?;
+        first.run(&["group", "role", &format!("#{id}"), "@bob", "@carol", "@dave", "admin"])?.success()?;
+        for synced in at_once(members.iter(), |member| member.person.run(&["sync"])?.success()) {
+            synced?;
         }
         for member in &mut members {
             member.group = format!("#{id}");
@@ -92,15 +93,19 @@ impl Stage {
 
     /// At the end: the databases have everything once, nothing is in quarantine, and nobody has panicked.
     pub fn look_back(&mut self) -> Result<()> {
-        for member in &mut self.members {
+        let ledger = &self.ledger;
+        for checked in at_once(self.members.iter_mut(), |member| {
             member.end()?;
             let name = &member.person.name;
             let history = member.person.json(&["history", &member.group, "--limit", "100000"])?;
-            self.ledger.compare(member.index, &history)?;
+            ledger.compare(member.index, &history)?;
             let status = member.person.json(&["status"])?;
             let status = status.first().context("a status")?;
             ensure!(status["quarantined"] == 0 && status["waiting"] == 0, "{name}: {status}");
             ensure!(!member.complaints()?.contains("panicked"), "a program of {name} panicked");
+            Ok(())
+        }) {
+            checked?;
         }
         ensure!(!self.victim.log()?.contains("panicked"), "the server panicked");
         Ok(())
@@ -217,6 +222,16 @@ impl Stage {
         self.texts += 1;
         format!("{} {}", PEOPLE[index], self.texts)
     }
+}
+
+/// Does the same for all of them at the same time.
+fn at_once<T: Send, U: Send>(items: impl Iterator<Item = T>, act: impl Fn(T) -> Result<U> + Sync) -> Vec<Result<U>> {
+    let act = &act;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = items.map(|item| scope.spawn(move || act(item))).collect();
+        let failed = || anyhow::anyhow!("a thread of the test panicked");
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(failed()))).collect()
+    })
 }
 
 const TICK: Duration = Duration::from_millis(4);

@@ -6,6 +6,7 @@ mod backup;
 mod conversations;
 mod crash;
 mod demo;
+mod disk;
 mod errors;
 mod privacy;
 mod server;
