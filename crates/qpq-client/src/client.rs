@@ -183,6 +183,12 @@ impl Client {
         })
     }
 
+    /// Why there is no connection; none while there is one. Looks at nothing but that.
+    pub fn offline(&self) -> Option<String> {
+        let connection = self.inner.shared.connection();
+        (!connection.online).then(|| connection.trouble.map_or_else(String::new, |trouble| trouble.to_string()))
+    }
+
     /// How things stand.
     ///
     /// # Errors

@@ -9,5 +9,6 @@ mod demo;
 mod disk;
 mod errors;
 mod privacy;
+mod relay;
 mod server;
 mod trust;
