@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use qpq_core::engine::{Answer, Command, Effect, Engine, Input, LookUpError, Query};
+use qpq_core::request::Reply;
 use qpq_core::store::rows::AccountRow;
 use qpq_proto::account::UserName;
+use qpq_proto::code::Refusal;
 use qpq_proto::ids::{IdentityId, MessageId};
 use qpq_proto::stream::Entry;
 use qpq_proto::time::Timestamp;
@@ -50,6 +52,14 @@ pub struct Connection {
     pub online: bool,
     /// Why not.
     pub trouble: Option<Arc<Error>>,
+    /// Why the server did not do what it was asked last, when it may do so later.
+    pub refusal: Option<String>,
+}
+
+impl Connection {
+    fn lost(error: Error) -> Self {
+        Self { online: false, trouble: Some(Arc::new(error)), refusal: None }
+    }
 }
 
 /// What the owner shares with the handles.
@@ -212,14 +222,14 @@ impl Actor {
                 self.stream = Some(orders);
                 self.step(Input::Connected { domain });
                 if self.stream.is_some() {
-                    self.set_connection(Connection { online: true, trouble: None });
+                    self.set_connection(Connection { online: true, ..Connection::default() });
                 }
             }
             News::Disconnected(error) => {
                 (self.subscriptions, self.caught_up) = (0, 0);
                 self.stream = None;
                 if let Some(error) = error {
-                    self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
+                    self.set_connection(Connection::lost(error));
                 }
                 for answer in self.lookups.drain().flat_map(|(_, waiting)| waiting) {
                     answer.tell(None);
@@ -228,7 +238,10 @@ impl Actor {
             }
             // Of a connection that was given up. Something that came before this failed; this comes again after that.
             _ if self.stream.is_none() => {}
-            News::Reply { request, result } => self.step(Input::Reply { request, result }),
+            News::Reply { request, result } => {
+                self.note_refusal(&result);
+                self.step(Input::Reply { request, result });
+            }
             // Counted here, where the subscriptions are ordered: one that is still on its way is not caught up with.
             News::CaughtUp(subscriptions) => {
                 self.caught_up = subscriptions;
@@ -288,7 +301,7 @@ impl Actor {
         tracing::error!(%error, "a step of the engine failed and was taken back");
         self.stream = None;
         (self.subscriptions, self.caught_up) = (0, 0);
-        self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
+        self.set_connection(Connection::lost(error));
     }
 
     /// One input, one transaction. The effects leave after the commit.
@@ -348,7 +361,7 @@ impl Actor {
         match thread {
             Ok(thread) => self.link = Some((close, thread)),
             Err(error) => {
-                self.set_connection(Connection { online: false, trouble: Some(Arc::new(error)) });
+                self.set_connection(Connection::lost(error));
             }
         }
     }
@@ -363,6 +376,13 @@ impl Actor {
         if let Some(answer) = still_waiting(&mut self.database, answer, |query| query.own_message(message)) {
             self.messages.entry(message).or_default().push(answer);
         }
+    }
+
+    /// Nobody is told of a refusal that time heals, so that somebody who wonders has to find the reason.
+    fn note_refusal(&self, result: &Result<Reply, Refusal>) {
+        let refusal = result.as_ref().err().filter(|refusal| refusal.code.is_retryable());
+        let mut connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.refusal = refusal.map(|refusal| refusal.detail.clone());
     }
 
     fn set_connection(&self, connection: Connection) {
@@ -477,10 +497,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut owner = owner(folder.path());
         let inputs: [fn() -> News; 3] = [
-            || News::Reply {
-                request: 1,
-                result: Err(qpq_proto::code::Refusal::new(qpq_proto::code::Code::Internal, "")),
-            },
+            || News::Reply { request: 1, result: Err(Refusal::new(qpq_proto::code::Code::Internal, "")) },
             || News::Entries(vec![], oneshot::channel().0),
             || News::KeyPackagesLow(1),
         ];

@@ -45,7 +45,7 @@ pub struct Whoami {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub online: bool,
-    /// Why not online.
+    /// Why not online; or why the server does not do now what waits.
     pub detail: String,
     /// The certificate that is pinned.
     pub fingerprint: Option<Fingerprint>,
@@ -183,6 +183,12 @@ impl Client {
         })
     }
 
+    /// Why there is no connection; none while there is one. Looks at nothing but that.
+    pub fn offline(&self) -> Option<String> {
+        let connection = self.inner.shared.connection();
+        (!connection.online).then(|| connection.trouble.map_or_else(String::new, |trouble| trouble.to_string()))
+    }
+
     /// How things stand.
     ///
     /// # Errors
@@ -193,7 +199,10 @@ impl Client {
             self.look(|query| Ok((query.waiting()?, query.quarantined()?, query.conversations()?)))?;
         Ok(Status {
             online: connection.online,
-            detail: connection.trouble.map_or_else(String::new, |trouble| trouble.to_string()),
+            detail: match (connection.trouble, connection.refusal) {
+                (Some(trouble), _) => trouble.to_string(),
+                (None, refusal) => refusal.unwrap_or_default(),
+            },
             fingerprint: self.inner.profile.fingerprint(),
             waiting,
             quarantined,

@@ -31,8 +31,9 @@ impl EventStream {
         let (known, last) = client.look(move |query| Ok((query.consumer(&name)?, query.last_event()?)))?;
         let mut stream = Self::new(client, consumer)?;
         if known.is_none() {
+            // Stored even when nothing has happened yet, or it would begin anew the next time.
             stream.position = last;
-            stream.acknowledge()?;
+            stream.store()?;
         }
         Ok(stream)
     }
@@ -70,11 +71,13 @@ impl EventStream {
     /// # Errors
     /// The client was closed, or its database cannot be written.
     pub fn acknowledge(&mut self) -> Result<(), Error> {
-        if self.acknowledged != self.position {
-            let (consumer, position) = (self.consumer.clone(), self.position);
-            self.client.command(Command::MoveConsumer { consumer, position })?;
-            self.acknowledged = self.position;
-        }
+        if self.acknowledged == self.position { Ok(()) } else { self.store() }
+    }
+
+    fn store(&mut self) -> Result<(), Error> {
+        let (consumer, position) = (self.consumer.clone(), self.position);
+        self.client.command(Command::MoveConsumer { consumer, position })?;
+        self.acknowledged = position;
         Ok(())
     }
 }

@@ -134,6 +134,7 @@ async fn connected(
         subscriptions: FuturesUnordered::new(),
         held: VecDeque::new(),
         progress: Progress::default(),
+        silence: SILENCE,
     };
     let end = tokio::select! {
         _ = &mut *closing => End::Closed,
@@ -181,6 +182,8 @@ struct Live {
     /// What came before an answer to a subscription that it may belong to.
     held: VecDeque<Incoming>,
     progress: Progress,
+    /// How long nothing may come.
+    silence: Duration,
 }
 
 impl Live {
@@ -190,7 +193,7 @@ impl Live {
         mut incoming: mpsc::UnboundedReceiver<Incoming>,
     ) -> End {
         // What else happens must not put it off.
-        let mut silent_at = Instant::now() + SILENCE;
+        let mut silent_at = Instant::now() + self.silence;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -217,7 +220,7 @@ impl Live {
                     let Some(arrived) = arrived else {
                         return End::Lost(Error::Offline("the server ended the stream".into()));
                     };
-                    silent_at = Instant::now() + SILENCE;
+                    silent_at = Instant::now() + self.silence;
                     self.held.push_back(arrived);
                     if let Err(error) = self.hand_on() {
                         return End::Lost(error);
@@ -366,6 +369,46 @@ mod tests {
         assert!(!is_fresh_start(Some(Duration::from_secs(1)), true));
         assert!(is_fresh_start(Some(LONGEST_PAUSE), true));
     }
+
+    /// The transport is fine; only the server's side of the stream has stopped.
+    #[test]
+    fn a_server_that_stops_pushing_is_left_however_much_is_ordered() {
+        let silence = Duration::from_millis(50);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (session, stream) = wire::deaf();
+            let mut live = Live {
+                session,
+                stream,
+                news: Rc::new(|_| ()),
+                waiting: VecDeque::new(),
+                calls: FuturesUnordered::new(),
+                progress: Progress::default(),
+                silence,
+            };
+            let (orders_tx, orders) = mpsc::unbounded_channel();
+            let (incoming_tx, incoming) = mpsc::unbounded_channel();
+            let mut last = Instant::now();
+            let pushing = async {
+                for _ in 0..5 {
+                    sleep(silence / 5).await;
+                    last = Instant::now();
+                    let _ = incoming_tx.send(Incoming::Heartbeat(vec![]));
+                }
+                loop {
+                    sleep(silence / 5).await;
+                    let _ = orders_tx.send(Order::Acknowledge(vec![]));
+                }
+            };
+            let end = tokio::select! {
+                end = live.serve(orders, incoming) => end,
+                _ = pushing => unreachable!("it orders for ever"),
+            };
+            assert!(matches!(end, End::Lost(Error::Offline(reason)) if reason.contains("silent")));
+            assert!(last.elapsed() >= silence);
+        });
+    }
+
     #[test]
     fn it_ends_at_once_though_the_server_does_not_answer() {
         let folder = tempfile::tempdir().expect("a temporary folder");

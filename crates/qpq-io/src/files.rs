@@ -25,18 +25,32 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Erro
 /// # Errors
 /// [`Error::Io`].
 pub fn write_new_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
-    let temporary = Temporary::write(path, bytes, mode)?;
-    match fs::hard_link(&temporary.0, path) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        // File systems without hard links: the window between the look and the rename is the best there is.
-        Err(_) if !path.exists() => {
-            fs::rename(&temporary.0, path).map_err(|e| Error::file("write", path, e))?;
-        }
-        Err(_) => return Ok(false),
-    }
-    sync_directory(path)?;
-    Ok(true)
+    write_new_with(path, mode, |file| file.write_all(bytes).map_err(|e| Error::file("write", path, e)))
+}
+
+/// As [`write_new_atomically`], for contents that do not belong in memory: `fill` writes them. Nothing is left behind when
+/// it fails.
+///
+/// # Errors
+/// [`Error::Io`], and what `fill` says.
+pub fn write_new_with<E: From<Error>>(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<bool, E> {
+    let temporary = Temporary::named_after(path);
+    temporary.fill(mode, fill, |e| Error::file("write", path, e).into())?;
+    Ok(temporary.become_new(path)?)
+}
+
+/// Gives a finished file its name, replacing what has that name. On return both its contents and its name are on disk.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn rename_durably(from: &Path, to: &Path) -> Result<(), Error> {
+    File::open(from).and_then(|file| file.sync_all()).map_err(|e| Error::file("sync", from, e))?;
+    fs::rename(from, to).map_err(|e| Error::file("write", to, e))?;
+    sync_directory(to)
 }
 
 /// A lock that other processes respect; released on drop, and by the system when the process dies.
@@ -88,20 +102,45 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<Self, Error> {
+        let temporary = Self::named_after(path);
+        let failed = |e| Error::file("write", path, e);
+        temporary.fill(mode, |file| file.write_all(bytes).map_err(failed), failed)?;
+        Ok(temporary)
+    }
+
+    fn named_after(path: &Path) -> Self {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).expect("the operating system provides randomness");
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{}.tmp", hex::encode(nonce)));
-
-        let temporary = Self(path.with_file_name(name));
-        temporary.fill(bytes, mode).map_err(|e| Error::file("write", path, e))?;
-        Ok(temporary)
+        Self(path.with_file_name(name))
     }
 
-    fn fill(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
-        let mut file = open_with_mode(OpenOptions::new().write(true).create_new(true), &self.0, mode)?;
-        file.write_all(bytes)?;
-        file.sync_all()
+    fn fill<E>(
+        &self,
+        mode: u32,
+        fill: impl FnOnce(&mut File) -> Result<(), E>,
+        failed: impl Fn(io::Error) -> E,
+    ) -> Result<(), E> {
+        let mut file =
+            open_with_mode(OpenOptions::new().write(true).create_new(true), &self.0, mode).map_err(&failed)?;
+        fill(&mut file)?;
+        file.sync_all().map_err(failed)
+    }
+
+    /// Whether there was nothing of that name.
+    fn become_new(&self, path: &Path) -> Result<bool, Error> {
+        match fs::hard_link(&self.0, path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            // File systems without hard links: the window between the look and the rename is the best there is.
+            Err(_) if !path.exists() => {
+                fs::rename(&self.0, path).map_err(|e| Error::file("write", path, e))?;
+            }
+            Err(_) => return Ok(false),
+        }
+        sync_directory(path)?;
+        Ok(true)
     }
 }
 

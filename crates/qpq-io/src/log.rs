@@ -21,7 +21,12 @@ pub enum Format {
 /// [`Error::Config`] when `level` cannot be understood, or when logging has been started before.
 pub fn init(level: &str, format: Format) -> Result<(), Error> {
     let filter = EnvFilter::builder().parse(level).map_err(|e| Error::Config(format!("log level {level:?}: {e}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // It would complain to standard error, and panic when that is a file on a full disk: a line that cannot be written
+        // is lost, and nothing else.
+        .log_internal_errors(false);
     match format {
         Format::Text => {
             use std::io::IsTerminal;

@@ -58,6 +58,16 @@ pub enum Command {
     /// Look after accounts
     #[command(subcommand)]
     User(User),
+    /// Write a consistent snapshot of everything but the database key, also while the server runs
+    Backup {
+        /// The new file; an existing one is not replaced
+        file: PathBuf,
+    },
+    /// Bring a backup back, into an empty data directory that holds its database key
+    Restore {
+        /// What `backup` wrote
+        file: PathBuf,
+    },
     /// Exit with 0 if the running server is ready
     Healthcheck,
     /// Print the commented example configuration

@@ -26,11 +26,14 @@ pub enum Error {
     #[error("{0}: {1}")]
     System(String, std::io::Error),
     /// The database cannot be opened.
-    #[error("{}: {source}", path.display())]
-    Database { path: PathBuf, source: DbError },
+    #[error("{}: {reason}", path.display())]
+    Database { path: PathBuf, reason: DbError },
     /// The database can be opened, but not used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A backup cannot be made or restored like this; says what to do.
+    #[error("{0}")]
+    Backup(String),
     /// No server answers, or it is not ready.
     #[error("not ready: {0}")]
     NotReady(String),

@@ -24,6 +24,8 @@ pub mod rpc;
 
 pub mod operator;
 
+pub mod backup;
+
 mod error;
 mod http;
 mod server;

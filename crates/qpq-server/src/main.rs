@@ -4,6 +4,7 @@ mod args;
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             print(&(codes.join("\n") + "\n"))
         }
         Command::User(command) => user(&Operator::open(&config(&global)?)?, command),
+        Command::Backup { file } => backup(&config(&global)?, &file),
+        Command::Restore { file } => restore(&config(&global)?, &file),
         Command::Healthcheck => Ok(operator::healthcheck(&config(&global)?)?),
     }
 }
@@ -122,6 +125,32 @@ fn reload_certificate(server: &RunningServer) {
 fn check_config(config: &Config) -> anyhow::Result<()> {
     qpq_server::check_files(config)?;
     print(&toml::to_string(config).context("the settings cannot be shown")?)
+}
+
+fn backup(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let written = qpq_server::backup::backup(config, file)?;
+    let with: String = written.enclosed.iter().map(|name| format!(", {name}")).collect();
+    print(&format!(
+        "{}: {} bytes (database{with}). It opens only with the key in {}, which is not in it: keep a copy of that \
+         key, and not beside the backups.\n",
+        file.display(),
+        written.bytes,
+        written.key_file.display()
+    ))
+}
+
+fn restore(config: &Config, file: &Path) -> anyhow::Result<()> {
+    let restored = qpq_server::backup::restore(config, file)?;
+    for path in restored.kept {
+        print(&format!("{} was there already and stays as it is\n", path.display()))?;
+    }
+    let minutes = restored.age.as_secs() / 60;
+    print(&format!(
+        "{} is as it was {} h {} min ago; the server can be started\n",
+        restored.database.display(),
+        minutes / 60,
+        minutes % 60
+    ))
 }
 
 fn user(operator: &Operator, command: User) -> anyhow::Result<()> {

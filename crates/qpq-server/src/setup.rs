@@ -54,10 +54,7 @@ pub fn certificate(config: &Config) -> Result<ServerCertificate, Error> {
 /// Opens the database. In development mode its key is made if it is missing.
 pub fn store(config: &Config, wake: Wake, observer: BatchObserver) -> Result<SqlCipherStore, Error> {
     let (path, key_file) = (config.path(&config.store.path), config.path(&config.store.key_file));
-    let is_strict = match config.mode {
-        Mode::Production => true,
-        Mode::Development => false,
-    };
+    let is_strict = is_strict(config);
     if is_strict {
         demand_private(&key_file, "store.key_file")?;
     } else if path.exists() && !key_file.exists() {
@@ -75,7 +72,30 @@ pub fn store(config: &Config, wake: Wake, observer: BatchObserver) -> Result<Sql
         key_packages_per_device: config.limits.key_packages_per_device,
     };
     SqlCipherStore::open(&path, &key, Options { quotas, wake, observer })
-        .map_err(|source| Error::Database { path, source })
+        .map_err(|reason| Error::Database { path, reason })
+}
+
+/// The database key, which is not made when it is missing.
+pub fn existing_key(config: &Config) -> Result<DbKey, Error> {
+    let path = config.path(&config.store.key_file);
+    if !path.exists() {
+        return Err(Error::Backup(format!(
+            "the database key {} (store.key_file) is not there: put the copy that you keep apart from the backups in \
+             its place",
+            path.display()
+        )));
+    }
+    if is_strict(config) {
+        demand_private(&path, "store.key_file")?;
+    }
+    Ok(DbKey::load_or_create(&path, is_strict(config))?)
+}
+
+fn is_strict(config: &Config) -> bool {
+    match config.mode {
+        Mode::Production => true,
+        Mode::Development => false,
+    }
 }
 
 /// What production mode asks of the files, for `check-config`.

@@ -1,4 +1,8 @@
 //! Whole-system tests and benchmarks: real processes on loopback, temporary folders, nothing left behind.
 
 pub mod bench;
+pub mod crash;
+pub mod dice;
+pub mod disk;
+pub mod relay;
 pub mod world;

@@ -49,16 +49,7 @@ impl Server {
 
     /// Starts one at an address of one's choice, with settings as environment variables.
     pub fn start_with(data: &Path, listen: &str, settings: &[(&str, &str)]) -> Result<Self> {
-        let mut child = Command::new(binaries().join("qpq-server"))
-            .arg("--data-dir")
-            .arg(data)
-            .args(["--listen", listen])
-            .env("QPQ_SERVER__METRICS__LISTEN", "127.0.0.1:0")
-            .envs(settings.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(std::fs::File::options().create(true).append(true).open(data.join("stderr.log"))?))
-            .spawn()?;
+        let mut child = spawn_server(data, listen, settings)?;
         let stdout = child.stdout.take().context("piped")?;
         let (mut address, mut metrics) = (None, None);
         for line in BufReader::new(stdout).lines() {
@@ -113,6 +104,30 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a server and kills it after this time, ready or not.
+pub fn start_and_kill(data: &Path, listen: &str, after: Duration) -> Result<()> {
+    let mut child = spawn_server(data, listen, &[])?;
+    std::thread::sleep(after);
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+fn spawn_server(data: &Path, listen: &str, settings: &[(&str, &str)]) -> Result<Child> {
+    let log = std::fs::File::options().create(true).append(true).open(data.join("stderr.log"))?;
+    let mut command = Command::new(binaries().join("qpq-server"));
+    command
+        .arg("--data-dir")
+        .arg(data)
+        .args(["--listen", listen])
+        .env("QPQ_SERVER__METRICS__LISTEN", "127.0.0.1:0")
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+    Ok(command.spawn()?)
 }
 
 /// Somebody with a profile of their own.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod crash;
 mod docs;
 mod run;
 mod schema;
@@ -20,6 +21,7 @@ enum Task {
     Docs(docs::Args),
     Ci(ci::Args),
     Bench(bench::Args),
+    Crash(crash::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +42,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Docs(args) => docs::run(&args),
         Task::Ci(args) => ci::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Crash(args) => crash::run(&args),
     }
 }

@@ -52,6 +52,19 @@ impl Session {
     }
 }
 
+/// A session and a stream of a server that never answers anything.
+#[cfg(test)]
+pub fn deaf() -> (Session, StreamClient) {
+    use std::future::pending;
+    let session = Session {
+        directory: capnp_rpc::new_future_client(pending()),
+        key_packages: capnp_rpc::new_future_client(pending()),
+        groups: capnp_rpc::new_future_client(pending()),
+        delivery: capnp_rpc::new_future_client(pending()),
+    };
+    (session, capnp_rpc::new_future_client(pending()))
+}
+
 /// Opens the RPC stream of a connection and says hello. Must run inside a `LocalSet`.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! What can go wrong with a database, named by what the caller can do.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// An error of a database.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,8 @@ impl From<rusqlite::Error> for DbError {
             return Self::Other(error);
         };
         match code {
+            // SQLite does not say why the index of its log could not grow; there is no other reason.
+            ErrorCode::SystemIoFailure if extended(&error) == ffi::SQLITE_IOERR_SHMSIZE => Self::Full,
             ErrorCode::NotADatabase => Self::WrongKey,
             ErrorCode::DatabaseCorrupt => Self::Corrupt(error.to_string()),
             ErrorCode::DiskFull => Self::Full,
@@ -50,16 +52,19 @@ impl From<rusqlite::Error> for DbError {
             ErrorCode::SystemIoFailure
             | ErrorCode::CannotOpen
             | ErrorCode::PermissionDenied
-            | ErrorCode::FileLockingProtocolFailed => Self::Io(error.to_string()),
+            | ErrorCode::FileLockingProtocolFailed => Self::Io(format!("{error} (SQLite code {})", extended(&error))),
             _ => Self::Other(error),
         }
     }
 }
 
+/// SQLite's extended code.
+fn extended(error: &rusqlite::Error) -> i32 {
+    error.sqlite_error().map_or(0, |error| error.extended_code)
+}
+
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use super::*;
 
     fn check(code: i32, expected: fn(&DbError) -> bool) {
@@ -70,6 +75,8 @@ mod tests {
     #[test]
     fn codes_are_classified() {
         check(ffi::SQLITE_NOTADB, |e| matches!(e, DbError::WrongKey));
+        check(ffi::SQLITE_IOERR_SHMSIZE, |e| matches!(e, DbError::Full));
+        check(ffi::SQLITE_IOERR_WRITE, |e| matches!(e, DbError::Io(_)));
         check(ffi::SQLITE_CORRUPT, |e| matches!(e, DbError::Corrupt(_)));
         check(ffi::SQLITE_FULL, |e| matches!(e, DbError::Full));
         check(ffi::SQLITE_READONLY, |e| matches!(e, DbError::ReadOnly));

@@ -14,11 +14,15 @@ use tokio::task::JoinHandle;
 
 use crate::service::{Caller, Service, SessionEnd};
 
+/// Counts what the transport hears of the other end, below all messages.
+pub type SignsOfLife = Rc<dyn Fn() -> u64>;
+
 /// One connection; everything of it stays on one thread.
 pub struct Connection {
     service: Arc<Service>,
     address: IpAddr,
     exporter: [u8; 32],
+    signs_of_life: SignsOfLife,
     limit: FrameLimit,
     session: RefCell<Option<Rc<SessionEnd>>>,
     authenticated: Notify,
@@ -29,11 +33,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(service: Arc<Service>, address: IpAddr, exporter: [u8; 32]) -> Self {
+    pub fn new(service: Arc<Service>, address: IpAddr, exporter: [u8; 32], signs_of_life: SignsOfLife) -> Self {
         Self {
             service,
             address,
             exporter,
+            signs_of_life,
             limit: FrameLimit::new(limits::UNAUTHENTICATED_MESSAGE),
             session: RefCell::default(),
             authenticated: Notify::new(),
@@ -54,6 +59,10 @@ impl Connection {
 
     pub fn exporter(&self) -> &[u8; 32] {
         &self.exporter
+    }
+
+    pub fn signs_of_life(&self) -> SignsOfLife {
+        self.signs_of_life.clone()
     }
 
     pub fn limit(&self) -> FrameLimit {

@@ -30,7 +30,7 @@ impl delivery::Server for Delivery {
         let end = {
             let connection = connection.clone();
             async move {
-                let reason = pump::run(source, sink).await;
+                let reason = pump::run(source, sink, connection.signs_of_life()).await;
                 connection.end(reason);
             }
         };

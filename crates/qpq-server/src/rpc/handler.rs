@@ -38,7 +38,11 @@ impl RpcHandler {
         let Ok((send, receive)) = connection.accept_stream().await else {
             return connection.close("no stream was opened");
         };
-        let state = Rc::new(Connection::new(self.service.clone(), address, connection.exporter()));
+        let signs_of_life = {
+            let connection = connection.clone();
+            Rc::new(move || connection.packets_received())
+        };
+        let state = Rc::new(Connection::new(self.service.clone(), address, connection.exporter(), signs_of_life));
         let _served = Served::begin(&state);
         let bootstrap: gateway::Client = capnp_rpc::new_client(Gateway::new(state.clone()));
         let serve = vat::serve_until(receive, send, bootstrap.client, state.limit(), shutdown.wait());

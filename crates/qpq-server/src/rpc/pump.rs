@@ -7,14 +7,16 @@ use qpq_proto::generated::stream_capnp::event_sink;
 use qpq_proto::stream::Position;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use crate::service::stream::{Delivery, Heads, Pump, StreamEnd};
+use super::connection::SignsOfLife;
+use crate::service::stream::{Delivery, Pump, StreamEnd};
 
 /// Runs until the stream ends; answers why, which ends the connection.
-pub async fn run(source: Pump, sink: event_sink::Client) -> &'static str {
+pub async fn run(source: Pump, sink: event_sink::Client, signs_of_life: SignsOfLife) -> &'static str {
     let heads = source.heads();
     tokio::select! {
         reason = deliver(source, &sink) => reason,
-        reason = beat(&heads, &sink) => reason,
+        reason = beat(&sink, || heads.positions(), &RHYTHM) => reason,
+        reason = listen(&signs_of_life, &RHYTHM) => reason,
     }
 }
 
@@ -61,29 +63,121 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client) -> &'static str {
     }
 }
 
-async fn beat(heads: &Heads, sink: &event_sink::Client) -> &'static str {
-    let mut ticks = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+/// Ends when a device answers no heartbeat although its packets come.
+async fn beat(sink: &event_sink::Client, heads: impl Fn() -> Vec<Position>, rhythm: &Rhythm) -> &'static str {
+    let mut ticks = interval_at(Instant::now() + rhythm.heartbeat, rhythm.heartbeat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let positions = heads.positions();
+        let positions = heads();
         let mut request = sink.heartbeat_request();
         Position::write_list(&positions, request.get().init_heads(positions.len() as u32));
-        match timeout(PATIENCE, request.send().promise).await {
+        match timeout(rhythm.patience, request.send().promise).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return SINK_FAILED,
-            Err(_) => return "no answer to a heartbeat",
+            Err(_) => return UNANSWERED,
         }
     }
+}
+
+/// Ends when no packet has come for a while. What waits to be sent does not put it off, as it does QUIC's idle timeout.
+async fn listen(signs_of_life: &SignsOfLife, rhythm: &Rhythm) -> &'static str {
+    let mut looks = interval_at(Instant::now() + rhythm.look, rhythm.look);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut heard, mut silent) = (signs_of_life(), 0);
+    while silent < rhythm.silent_looks {
+        looks.tick().await;
+        let now = signs_of_life();
+        silent = if now == heard { silent + 1 } else { 0 };
+        heard = now;
+    }
+    SILENT
 }
 
 fn answered<T: 'static>(promise: Promise<T, capnp::Error>) -> Promise<(), capnp::Error> {
     Promise::from_future(async move { promise.await.map(|_| ()) })
 }
 
-const HEARTBEAT: Duration = Duration::from_secs(20);
+/// How a device that is gone is found out about.
+struct Rhythm {
+    heartbeat: Duration,
+    /// How long a device may take to answer one: on a slow connection it waits behind what is being pushed.
+    patience: Duration,
+    look: Duration,
+    /// So many looks in a row at which nothing was heard of it.
+    silent_looks: u32,
+}
 
-/// How long a device may take to answer a heartbeat.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Clients keep themselves alive every 15 s, so 20 s without a packet are the end, also for one whose address has changed
+/// and who has to speak first.
+const RHYTHM: Rhythm = Rhythm {
+    heartbeat: Duration::from_secs(20),
+    patience: Duration::from_secs(30),
+    look: Duration::from_secs(5),
+    silent_looks: 4,
+};
+
+const UNANSWERED: &str = "no answer to a heartbeat";
+
+const SILENT: &str = "nothing was heard of the device";
 
 const SINK_FAILED: &str = "the device's sink failed";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// Answers so many heartbeats, and then none.
+    struct Device(Cell<u32>);
+
+    impl event_sink::Server for Device {
+        async fn heartbeat(
+            self: Rc<Self>,
+            _: event_sink::HeartbeatParams,
+            _: event_sink::HeartbeatResults,
+        ) -> Result<(), capnp::Error> {
+            match self.0.get().checked_sub(1) {
+                Some(left) => self.0.set(left),
+                None => std::future::pending().await,
+            }
+            Ok(())
+        }
+    }
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    const QUICK: Rhythm = Rhythm { heartbeat: SHORT, patience: Duration::from_secs(1), look: SHORT, silent_looks: 3 };
+
+    fn end(future: impl Future<Output = &'static str>) -> &'static str {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, future)
+    }
+
+    #[test]
+    fn a_device_that_does_not_answer_heartbeats_loses_its_stream() {
+        for answers in [0, 3] {
+            let device = Rc::new(Device(Cell::new(answers)));
+            let sink = || capnp_rpc::new_client_from_rc::<event_sink::Client, _>(device.clone());
+            assert_eq!(end(async { beat(&sink(), Vec::new, &QUICK).await }), UNANSWERED);
+            assert_eq!(device.0.get(), 0, "as long as it answers it stays");
+        }
+    }
+
+    #[test]
+    fn a_device_that_nothing_is_heard_of_loses_its_stream() {
+        let heard = Rc::new(Cell::new(0));
+        let signs_of_life: SignsOfLife = {
+            let heard = heard.clone();
+            Rc::new(move || {
+                heard.set(heard.get() + 1);
+                heard.get().min(10)
+            })
+        };
+        assert_eq!(end(async { listen(&signs_of_life, &QUICK).await }), SILENT);
+        assert_eq!(heard.get(), 10 + u64::from(QUICK.silent_looks), "as long as something is heard it stays");
+    }
+}

@@ -12,7 +12,7 @@ impl From<StoreError> for Refusal {
         let overloaded = |seconds| Refusal::later(Code::Overloaded, error.to_string(), Duration::from_secs(seconds));
         match &error {
             StoreError::Busy | StoreError::Closed => overloaded(1),
-            StoreError::Unwritable => overloaded(30),
+            StoreError::Unwritable(_) => overloaded(10),
             StoreError::Internal(detail) => {
                 tracing::error!(detail, "store operation failed");
                 Refusal::new(Code::Internal, "the server has a problem with its store")

@@ -15,6 +15,7 @@ impl Service {
         let tasks = async {
             tokio::join!(
                 every(ACCOUNTS, || self.end_sessions_of_changed_accounts()),
+                every(DISK, || self.try_the_disk_again()),
                 every(ACKNOWLEDGEMENTS, || self.flush_acknowledgements()),
                 every(SWEEP, || self.tidy()),
             )
@@ -28,11 +29,17 @@ impl Service {
         }
     }
 
+    /// Finds out whether a full disk has room again, also when nobody writes.
+    async fn try_the_disk_again(&self) -> Result<(), Refusal> {
+        if !self.store.is_writable() {
+            self.store.probe().await?;
+        }
+        Ok(())
+    }
+
     /// Forgets what nobody needs any more, in the store and in memory.
     pub async fn tidy(&self) -> Result<(), Refusal> {
         self.limits.clean();
-        // Also finds out whether a full disk has room again.
-        self.store.probe().await?;
         self.flush_acknowledgements().await?;
         self.refresh_snapshots().await?;
         let mut next = Some(0);
@@ -63,6 +70,9 @@ where
 
 /// How soon a disabled account is out.
 const ACCOUNTS: Duration = Duration::from_secs(1);
+
+/// How soon a server that could not write is ready again. Clients are told to come back after twice as long.
+const DISK: Duration = Duration::from_secs(5);
 
 /// Together they cost one flush.
 const ACKNOWLEDGEMENTS: Duration = Duration::from_secs(2);

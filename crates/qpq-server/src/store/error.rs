@@ -7,8 +7,8 @@ pub enum StoreError {
     #[error("the server has more to write than it can keep up with")]
     Busy,
     /// The disk is full, read-only or failing: nothing can be accepted until an operator acts.
-    #[error("the server cannot write to its disk")]
-    Unwritable,
+    #[error("the server cannot write to its disk: {0}")]
+    Unwritable(&'static str),
     /// The store is shutting down.
     #[error("the server is shutting down")]
     Closed,

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod conversations;
+mod crash;
 mod demo;
+mod disk;
 mod errors;
 mod privacy;
+mod relay;
 mod server;
 mod trust;

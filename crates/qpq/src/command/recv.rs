@@ -8,7 +8,7 @@ use qpq_client::{Client, ConversationId, Error, Event, EventKind, EventStream};
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::view::{content, conversation, event, json, message};
+use crate::view::{content, conversation, event, json, message, sanitize};
 
 /// Print what has arrived since the last time, and then exit.
 ///
@@ -41,6 +41,7 @@ impl Recv {
         let idle = ctx.global.timeout.unwrap_or(IDLE);
         let enough = |printer: &Printer| printer.messages >= limit || (self.max.is_none() && printer.printed > 0);
         let mut last = Instant::now();
+        let mut connection = Connection::default();
         while !ctx.signals.ended() && (self.follow || last.elapsed() < idle) {
             if if self.follow { printer.messages >= limit } else { enough(&printer) } {
                 break;
@@ -48,6 +49,9 @@ impl Recv {
             let left = if self.follow { LOOK } else { idle.saturating_sub(last.elapsed()).min(LOOK) };
             if printer.wait(left, limit)? {
                 last = Instant::now();
+            }
+            if self.follow {
+                connection.watch(&client, &ctx.output);
             }
         }
         Ok(())
@@ -65,6 +69,31 @@ fn catch_up(ctx: &Ctx, client: &Client) -> Result<Option<String>, Failure> {
         Err(Error::TimedOut(_)) if client.status()?.online => Ok(None),
         Err(error @ (Error::Offline(_) | Error::TimedOut(_))) => Ok(Some(error.to_string())),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Says on standard error when the connection is lost and when it is back.
+#[derive(Default)]
+struct Connection {
+    has_been_online: bool,
+    is_lost: bool,
+}
+
+impl Connection {
+    fn watch(&mut self, client: &Client, output: &Output) {
+        match client.offline() {
+            Some(reason) if !self.is_lost && (self.has_been_online || !reason.is_empty()) => {
+                self.is_lost = true;
+                output.note(&format!("offline: {}; connecting again", sanitize::line(&reason)));
+            }
+            Some(_) => {}
+            None => {
+                if self.is_lost {
+                    output.note("online again");
+                }
+                (self.has_been_online, self.is_lost) = (true, false);
+            }
+        }
     }
 }
 

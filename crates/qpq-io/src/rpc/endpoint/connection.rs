@@ -33,6 +33,11 @@ impl ServerConnection {
         self.exporter
     }
 
+    /// How many packets have come from the client: a sign of life even while it has nothing to say.
+    pub fn packets_received(&self) -> u64 {
+        self.connection.stats().udp_rx.datagrams
+    }
+
     /// The next byte stream that the client opens; it has ten seconds to do so.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ mod sweep;
 
 mod store;
 
+pub mod snapshot;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -98,7 +100,12 @@ const MIGRATIONS: &[Migration] = &[
 impl From<DbError> for StoreError {
     fn from(error: DbError) -> Self {
         match error {
-            DbError::Full | DbError::ReadOnly | DbError::Io(_) => Self::Unwritable,
+            DbError::Full => Self::Unwritable("it is full"),
+            DbError::ReadOnly => Self::Unwritable("it is read-only"),
+            DbError::Io(detail) => {
+                tracing::error!(detail, "reading or writing failed");
+                Self::Unwritable("it fails")
+            }
             DbError::Busy => Self::Busy,
             other => Self::Internal(other.to_string()),
         }
@@ -136,7 +143,7 @@ mod tests {
         limit(1).await.unwrap();
         let attempts: Vec<_> = (0..4).map(|_| store.setting_or_insert("large", vec![2; 100_000])).collect();
         for attempt in attempts {
-            assert_eq!(attempt.await, Err(StoreError::Unwritable));
+            assert_eq!(attempt.await, Err(StoreError::Unwritable("it is full")));
         }
         assert!(!store.is_writable());
         assert_eq!(store.setting_or_insert("kept", vec![3]).await, Ok(vec![1]));

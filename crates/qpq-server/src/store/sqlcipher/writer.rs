@@ -146,7 +146,9 @@ fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, after: &
         let size = batch.len();
         match transact(connection, &mut batch) {
             Ok(pending) => {
-                writable.store(true, Ordering::Relaxed);
+                if !writable.swap(true, Ordering::Relaxed) {
+                    tracing::info!("the disk can be written again");
+                }
                 after.tail.apply(pending.appended, &pending.erased);
                 if !pending.grown.is_empty() {
                     (after.wake)(&pending.grown);
@@ -155,7 +157,7 @@ fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, after: &
             }
             Err(error) => {
                 tracing::error!(%error, jobs = size, "transaction failed");
-                if error == StoreError::Unwritable {
+                if let StoreError::Unwritable(_) = error {
                     writable.store(false, Ordering::Relaxed);
                 }
                 batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
@@ -181,7 +183,7 @@ fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pendin
         connection.prepare_cached("SAVEPOINT job")?.execute([])?;
         if let Err(error) = job.run(&tx) {
             // SQLite has ended the whole transaction when the disk is full or fails.
-            if connection.is_autocommit() || error == StoreError::Unwritable {
+            if connection.is_autocommit() || matches!(error, StoreError::Unwritable(_)) {
                 return Err(error);
             }
             connection.prepare_cached("ROLLBACK TO job")?.execute([])?;

@@ -1,0 +1,79 @@
+//! A copy of a database in a file of its own, with a few other files inside, and the way back.
+
+use std::path::Path;
+
+use qpq_io::db::{self, DbError, DbKey, OpenOptions};
+use qpq_proto::time::Timestamp;
+use rusqlite::params;
+use zeroize::Zeroizing;
+
+use super::MIGRATIONS;
+use super::row::{self, Number};
+
+/// What a copy was made of besides the database.
+pub struct Enclosed {
+    /// When it was made.
+    pub taken: Timestamp,
+    pub files: Vec<EnclosedFile>,
+}
+
+/// A small file, perhaps a private one: in the copy it is encrypted like the rest.
+pub struct EnclosedFile {
+    pub name: String,
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+/// Copies the database at `source` as it is at one moment, whoever is writing to it, into the empty file `target`; the
+/// copy has the same key. Nothing is left beside it.
+///
+/// # Errors
+/// Those of [`db::open`], and a full disk.
+pub fn copy(source: &Path, target: &Path, key: &DbKey, enclosed: &Enclosed) -> Result<(), DbError> {
+    let name = target.to_str().ok_or_else(|| DbError::Io(format!("{} is not UTF-8", target.display())))?;
+    let connection = db::open(source, key, &READ_ONLY)?;
+    let page_size: String = connection.query_row("PRAGMA cipher_page_size", [], |row| row.get(0))?;
+    // The copy gets the source's key by itself, but not its page size.
+    connection.execute_batch(&format!("PRAGMA cipher_default_page_size = {page_size}"))?;
+    connection.execute("VACUUM INTO ?1", [name])?;
+
+    let connection = db::open(target, key, &OpenOptions::default())?;
+    connection.execute_batch(
+        "CREATE TABLE backup (taken INTEGER NOT NULL);
+         CREATE TABLE backup_files (name TEXT PRIMARY KEY, bytes BLOB NOT NULL);",
+    )?;
+    connection.execute("INSERT INTO backup (taken) VALUES (?1)", [Number(enclosed.taken.0)])?;
+    for EnclosedFile { name, bytes } in &enclosed.files {
+        connection.execute("INSERT INTO backup_files (name, bytes) VALUES (?1, ?2)", params![name, &bytes[..]])?;
+    }
+    into_one_file(&connection)
+}
+
+/// Makes the copy at `path` a database to go on with: takes out what was enclosed, and brings it up to date.
+///
+/// # Errors
+/// Those of [`db::open`] and [`db::migrate`]; [`DbError::Corrupt`] when pages are damaged.
+pub fn reopen(path: &Path, key: &DbKey) -> Result<Enclosed, DbError> {
+    let mut connection = db::open(path, key, &OpenOptions::default())?;
+    let taken = connection.query_row("SELECT taken FROM backup", [], |row| row::number(row, 0))?;
+    let files = connection
+        .prepare("SELECT name, bytes FROM backup_files")?
+        .query_map([], |row| Ok(EnclosedFile { name: row.get(0)?, bytes: Zeroizing::new(row.get(1)?) }))?
+        .collect::<Result<_, _>>()?;
+    db::migrate(&mut connection, MIGRATIONS)?;
+    // One-time packages that were claimed after the copy must not be given to anybody again. Nobody can tell which those
+    // are; the devices bring new ones when they connect.
+    connection.execute_batch(
+        "DROP TABLE backup;
+         DROP TABLE backup_files;
+         UPDATE key_packages SET package = NULL WHERE last_resort = 0;",
+    )?;
+    into_one_file(&connection)?;
+    Ok(Enclosed { taken: Timestamp(taken), files })
+}
+
+/// Writes the log back into the database, so that the file alone is all of it.
+fn into_one_file(connection: &rusqlite::Connection) -> Result<(), DbError> {
+    Ok(connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?)
+}
+
+const READ_ONLY: OpenOptions = OpenOptions { cache_kib: 1024, read_only: true };

@@ -1,0 +1,122 @@
+//! What happens to a packet.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::dice::Dice;
+
+/// Chances are in percent. The default is fair: every packet passes once, at once.
+#[derive(Clone, Debug, Default)]
+pub struct Weather {
+    pub loss: u64,
+    pub duplication: u64,
+    /// Each packet is held for some time of this range, which also changes the order.
+    pub delay: Range<Duration>,
+}
+
+/// Which directions lead nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hole {
+    #[default]
+    Closed,
+    ToServer,
+    ToClient,
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    ToServer,
+    ToClient,
+}
+
+/// The weather over all flows.
+pub struct Sky {
+    state: Mutex<State>,
+    addresses: watch::Sender<u64>,
+}
+
+struct State {
+    weather: Weather,
+    hole: Hole,
+    dice: Dice,
+    lost: u64,
+}
+
+impl Sky {
+    pub fn new(seed: u64) -> Self {
+        let state = State { weather: Weather::default(), hole: Hole::Closed, dice: Dice::new(seed), lost: 0 };
+        Self { state: Mutex::new(state), addresses: watch::Sender::new(0) }
+    }
+
+    pub fn set_weather(&self, weather: Weather) {
+        self.state().weather = weather;
+    }
+
+    pub fn set_hole(&self, hole: Hole) {
+        self.state().hole = hole;
+    }
+
+    pub fn change_addresses(&self) {
+        self.addresses.send_modify(|count| *count += 1);
+    }
+
+    pub fn address_changes(&self) -> watch::Receiver<u64> {
+        self.addresses.subscribe()
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.state().lost
+    }
+
+    /// How long each copy of a packet is held; none when it is lost.
+    pub fn copies(&self, direction: Direction) -> Vec<Duration> {
+        let mut state = self.state();
+        let State { weather, hole, dice, lost } = &mut *state;
+        let swallowed = match *hole {
+            Hole::Closed => false,
+            Hole::ToServer => direction == Direction::ToServer,
+            Hole::ToClient => direction == Direction::ToClient,
+            Hole::Both => true,
+        };
+        if swallowed || dice.chance(weather.loss) {
+            *lost += 1;
+            return Vec::new();
+        }
+        let count = if dice.chance(weather.duplication) { 2 } else { 1 };
+        (0..count).map(|_| dice.between(&weather.delay)).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fair_sky_passes_everything_and_a_hole_nothing_of_its_direction() {
+        let sky = Sky::new(1);
+        assert_eq!(sky.copies(Direction::ToServer), [Duration::ZERO]);
+        sky.set_hole(Hole::ToServer);
+        assert!(sky.copies(Direction::ToServer).is_empty());
+        assert_eq!(sky.copies(Direction::ToClient), [Duration::ZERO]);
+        assert_eq!(sky.lost(), 1);
+    }
+
+    #[test]
+    fn bad_weather_loses_and_doubles_some() {
+        let sky = Sky::new(2);
+        sky.set_weather(Weather { loss: 20, duplication: 10, delay: Duration::ZERO..Duration::from_millis(5) });
+        let copies: Vec<usize> = (0..1000).map(|_| sky.copies(Direction::ToClient).len()).collect();
+        for (count, expected) in [(0, 150..250), (2, 50..120)] {
+            let found = copies.iter().filter(|copies| **copies == count).count();
+            assert!(expected.contains(&found), "{found} times {count} copies");
+        }
+    }
+}
