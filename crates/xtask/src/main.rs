@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod docs;
+mod fuzz;
 mod run;
 mod schema;
 mod tidy;
@@ -20,6 +21,7 @@ enum Task {
     Docs(docs::Args),
     Ci(ci::Args),
     Bench(bench::Args),
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +42,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Docs(args) => docs::run(&args),
         Task::Ci(args) => ci::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -5,4 +5,5 @@ mod delivery;
 pub(crate) mod device;
 mod groups;
 mod keys;
-mod world;
+mod limits;
+pub(crate) mod world;
