@@ -120,6 +120,14 @@ mod tests {
         }
     }
 
+    /// An envelope of the first version.
+    #[test]
+    fn envelopes_that_were_sealed_once_stay_readable() {
+        let envelope = hex::decode(include_str!("../../tests/vectors/envelope.hex").trim()).expect("hexadecimal");
+        let opened = EnvelopeKey::from_seed(&[2; 32]).open(DeviceId([1; 16]), &envelope);
+        assert_eq!(opened.expect("an old envelope").as_slice(), b"welcome");
+    }
+
     #[test]
     fn only_the_addressee_opens_an_envelope() {
         let device = DeviceId([1; 16]);

@@ -5,7 +5,7 @@ mod commit;
 mod create;
 mod leave;
 mod post;
-mod public;
+pub(in crate::service) mod public;
 mod replay;
 mod snapshots;
 mod tree;

@@ -3,6 +3,7 @@
 mod auth;
 mod delivery;
 pub(crate) mod device;
+mod formats;
 mod groups;
 mod keys;
 mod limits;
