@@ -383,6 +383,8 @@ mod tests {
                 news: Rc::new(|_| ()),
                 waiting: VecDeque::new(),
                 calls: FuturesUnordered::new(),
+                subscriptions: FuturesUnordered::new(),
+                held: VecDeque::new(),
                 progress: Progress::default(),
                 silence,
             };

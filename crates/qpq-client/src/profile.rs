@@ -211,3 +211,42 @@ const DATABASE_FILES: [&str; 3] = [DATABASE, "qpq.db-wal", "qpq.db-shm"];
 const PROFILE_FILE: &str = "profile.toml";
 /// Two one-shot commands in a row must not trip over each other.
 const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const FINGERPRINT: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    fn open(text: &str) -> Result<Profile, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(PROFILE_FILE), text).unwrap();
+        let home = folder.path().to_owned();
+        Profile::open(&Options { home, server: None, ca_cert: None, fingerprint: None })
+    }
+
+    /// The file as the first version wrote it.
+    #[test]
+    fn what_is_known_of_the_server_stays_readable() {
+        let text =
+            format!("format = 1\nserver = \"[::1]:7001\"\nfingerprint = \"{FINGERPRINT}\"\npublic_roots = true\n");
+        let profile = open(&text).unwrap();
+        assert_eq!((&profile.server.host[..], profile.server.port), ("::1", 7001));
+        assert_eq!(profile.fingerprint(), FINGERPRINT.parse().ok());
+        assert!(matches!(profile.trust(), Ok(ServerTrust::Pinned(_))) && profile.known().public_roots);
+        assert_eq!(toml::to_string(&profile.known()).unwrap(), text);
+        // Fields that came later may be missing, and those of a later version there.
+        assert!(open("format = 1\n").is_ok());
+        assert!(open("format = 2\nlater = \"more\"\n").is_ok());
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_and_no_trust() {
+        for text in ["format = \"one\"", "format = 1\nserver = 7", "\0\0\0\0", "fingerprint"] {
+            assert!(matches!(open(text), Err(Error::Corrupt(_))), "{text:?}");
+        }
+        let profile = open("format = 1\nfingerprint = \"no hexadecimal\"\n").unwrap();
+        assert!(matches!(profile.trust(), Err(Error::Corrupt(_))), "never first use");
+    }
+}

@@ -3,10 +3,18 @@
 
 use std::time::Duration;
 
-use qpq_proto::content::{Body, Content, ReceiptKind, WelcomeBundle};
-use qpq_proto::groups::{GroupKind, GroupState, Who};
-use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId};
-use qpq_proto::keys::{DeviceRecord, ML_DSA_65_PUBLIC, ManifestBody, X_WING_PUBLIC};
+use capnp::message::TypedBuilder;
+use capnp::traits::Owned;
+use qpq_proto::account::{Account, ServerHello};
+use qpq_proto::code::{Code, Refusal};
+use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
+use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, stream_capnp};
+use qpq_proto::groups::{Commit, GroupKind, GroupState, Head, NewGroup, Post, SealedWelcome, Who};
+use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::keys::{
+    DeviceRecord, ML_DSA_65_PUBLIC, ML_DSA_65_SIGNATURE, ManifestBody, SignedManifest, X_WING_PUBLIC,
+};
+use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_proto::time::Timestamp;
 use sha2::Digest as _;
 
@@ -50,6 +58,13 @@ fn content_keeps_its_bytes() {
         "delete",
         &content(Body::Delete { target }),
         "000000000f000000000000000300040001000300000000000068e5cf8b01000060ea0000000000000d000000820000001100000082000000150000001200000015000000820000000101010101010101010101010101010102020202020202020202020202020202660000000000000003030303030303030303030303030303",
+    );
+    let file =
+        Attachment { blob: [1; 32], key: [2; 32], sha256: [3; 32], size: 4, name: "n".into(), media_type: "m".into() };
+    check(
+        "attachment",
+        &content(Body::Attachment(file)),
+        "7337ea6f9248bf86ca8b8d9b4ef2314617621ff87cdd4ccf06c0f5dba2fcea6d",
     );
     let receipt = Body::Receipt { kind: ReceiptKind::Read, targets: vec![target] };
     check(
@@ -104,4 +119,84 @@ fn manifests_keep_their_bytes() {
         }],
     };
     check("manifest body", &body.encode(), "8eb03bc6b3333c9f96b77238b89192ab0ad37298c9931d9feded345680ef82e2");
+}
+
+#[test]
+fn signed_manifests_keep_their_bytes() {
+    let signed = SignedManifest { body: vec![1; 9], ed25519: [2; 64], ml_dsa_65: vec![3; ML_DSA_65_SIGNATURE] };
+    check("signed manifest", &signed.encode(), "c2cb4e8049fa382f3fc82ea9f945c8ea425c6f9972e637cab9379928ad9b4e44");
+}
+
+fn built<T: Owned>(fill: impl FnOnce(T::Builder<'_>)) -> Vec<u8> {
+    let mut message = TypedBuilder::<T>::new_default();
+    fill(message.init_root());
+    capnp::serialize::write_message_to_words(message.borrow_inner())
+}
+
+/// What crosses the wire between versions of both programs.
+#[test]
+fn wire_messages_keep_their_bytes() {
+    let commit = Commit {
+        expected_epoch: Epoch(1),
+        commit: vec![2; 3],
+        group_info: vec![4; 5],
+        welcomes: vec![SealedWelcome { device: DeviceId([6; 16]), envelope: vec![7; 8] }],
+    };
+    let new = NewGroup { group_info: vec![1], ratchet_tree: vec![2], first: Some(commit.clone()) };
+    let post = Post { epoch: Epoch(1), payload: vec![2; 3], expires_at: Some(Timestamp(4)) };
+    let log = LogId::Group(GroupId([1; 16]));
+    let entry = Entry { log, seq: Seq(2), at: Timestamp(3), kind: EntryKind::Proposal, payload: vec![4; 5] };
+    let positions = [Position { log, seq: Seq(1) }, Position { log: LogId::Inbox, seq: Seq(2) }];
+    let refusal = Refusal::later(Code::RateLimited, "d", Duration::from_millis(1500));
+    let hello = ServerHello { protocol: 1, domain: "d".into(), software: "s".into() };
+    let account = Account { name: "alice".parse().expect("a name"), manifest: vec![1; 2] };
+    let head = Head { epoch: Epoch(1), seq: Seq(2) };
+    check(
+        "commit",
+        &built::<groups_capnp::commit::Owned>(|b| commit.write(b)),
+        "000000000d00000000000000010003000100000000000000090000001a000000090000002a000000090000001700000002020200000000000404040404000000040000000000020005000000820000000900000042000000060606060606060606060606060606060707070707070707",
+    );
+    check(
+        "new group",
+        &built::<groups_capnp::new_group::Owned>(|b| new.write(b)),
+        "00000000120000000000000000000300090000000a000000090000000a0000000800000001000300010000000000000002000000000000000100000000000000090000001a000000090000002a000000090000001700000002020200000000000404040404000000040000000000020005000000820000000900000042000000060606060606060606060606060606060707070707070707",
+    );
+    check(
+        "post",
+        &built::<groups_capnp::post::Owned>(|b| post.write(b)),
+        "0000000005000000000000000200010001000000000000000400000000000000010000001a0000000202020000000000",
+    );
+    check(
+        "head",
+        &built::<groups_capnp::head::Owned>(|b| head.write(b)),
+        "0000000003000000000000000200000001000000000000000200000000000000",
+    );
+    check(
+        "entry",
+        &built::<stream_capnp::entry::Owned>(|b| entry.write(b)),
+        "000000000b00000000000000030002000200000000000000030000000000000002000000000000000400000001000100110000002a00000001000000000000000100000082000000010101010101010101010101010101010404040404000000",
+    );
+    let heads = |b: stream_capnp::event_sink::heartbeat_params::Builder<'_>| {
+        Position::write_list(&positions, b.init_heads(2));
+    };
+    check(
+        "positions",
+        &built::<stream_capnp::event_sink::heartbeat_params::Owned>(heads),
+        "000000000d0000000000000000000100010000002700000008000000010001000100000000000000080000000100010002000000000000001000000001000100010000000000000001000000820000000101010101010101010101010101010100000000000000000000000000000000",
+    );
+    check(
+        "refusal",
+        &built::<ids_capnp::refusal::Owned>(|b| refusal.write(b)),
+        "0000000004000000000000000100010008000000dc05000001000000120000006400000000000000",
+    );
+    check(
+        "hello",
+        &built::<gateway_capnp::server_hello::Owned>(|b| hello.write(b)),
+        "0000000006000000000000000100020001000000000000000500000012000000050000001200000064000000000000007300000000000000",
+    );
+    check(
+        "account",
+        &built::<keys_capnp::account::Owned>(|b| account.write(b)),
+        "0000000005000000000000000000020005000000320000000500000012000000616c6963650000000101000000000000",
+    );
 }

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod crash;
 mod docs;
+mod fuzz;
 mod run;
 mod schema;
 mod tidy;
@@ -22,6 +23,7 @@ enum Task {
     Ci(ci::Args),
     Bench(bench::Args),
     Crash(crash::Args),
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,5 +45,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Ci(args) => ci::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
     }
 }

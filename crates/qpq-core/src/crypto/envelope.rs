@@ -102,6 +102,32 @@ const BLOCK: usize = 256;
 mod tests {
     use super::*;
 
+    /// Its test vectors: seed and public key, ciphertext and shared secret.
+    #[test]
+    fn the_kem_is_that_of_the_draft() {
+        let vectors = include_str!("../../tests/vectors/x-wing.json");
+        let vectors: Vec<std::collections::HashMap<String, String>> = serde_json::from_str(vectors).expect("JSON");
+        assert!(!vectors.is_empty());
+        for vector in vectors {
+            let bytes = |name: &str| hex::decode(&vector[name]).expect("hexadecimal");
+            let key = EnvelopeKey::from_seed(&bytes("seed").try_into().expect("32 bytes"));
+            assert_eq!(key.public(), bytes("pk"));
+            let public = EncapsulationKey::try_from(&bytes("pk")[..]).expect("a key");
+            let random = bytes("eseed").as_slice().try_into().expect("64 bytes");
+            let (ciphertext, shared) = public.encapsulate_deterministic(&random);
+            assert_eq!((ciphertext.as_slice(), shared.as_slice()), (&bytes("ct")[..], &bytes("ss")[..]));
+            assert_eq!(key.0.decapsulate(&ciphertext).as_slice(), bytes("ss"));
+        }
+    }
+
+    /// An envelope of the first version.
+    #[test]
+    fn envelopes_that_were_sealed_once_stay_readable() {
+        let envelope = hex::decode(include_str!("../../tests/vectors/envelope.hex").trim()).expect("hexadecimal");
+        let opened = EnvelopeKey::from_seed(&[2; 32]).open(DeviceId([1; 16]), &envelope);
+        assert_eq!(opened.expect("an old envelope").as_slice(), b"welcome");
+    }
+
     #[test]
     fn only_the_addressee_opens_an_envelope() {
         let device = DeviceId([1; 16]);

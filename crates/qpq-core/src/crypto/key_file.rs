@@ -67,6 +67,13 @@ const PASSES: u32 = 3;
 mod tests {
     use super::*;
 
+    /// A file of the first version: magic, memory in KiB, passes, salt, nonce, sealed key.
+    #[test]
+    fn files_that_were_written_once_stay_readable() {
+        let file = hex::decode("717071206b65792066696c6520310a0000010003000000f7f8da1bd1701272456cfee5de1c14ff5b799abd94ce44c296027c034905738a5059d4fb39adb51f5aa4ef5f58f9331adb56a428e5c5bd8b413ad95b7872738cf968fad8cf8244e17f260bf0").expect("hexadecimal");
+        assert_eq!(*unwrap(b"correct horse", &file).expect("an old file"), [5; 32]);
+    }
+
     #[test]
     fn the_password_opens_it_and_nothing_else() {
         let file = wrap(b"correct horse", &[5; 32]).expect("random numbers");

@@ -7,6 +7,9 @@ pub mod rejoin;
 pub mod storage;
 pub mod welcome;
 
+#[cfg(test)]
+mod vectors;
+
 use ed25519_dalek::Signer as _;
 use openmls::prelude::{CredentialWithKey, SignaturePublicKey};
 use openmls_rust_crypto::RustCrypto;

@@ -41,6 +41,15 @@ impl Config {
                 );
             }
         }
+        // Clients bring up to thirty-odd key packages at a time, before the old ones have expired.
+        let kept = [
+            ("limits.key_packages_per_device", self.limits.key_packages_per_device, 100),
+            ("limits.log_entries_per_group", self.limits.log_entries_per_group, 1),
+            ("limits.inbox_entries_per_device", self.limits.inbox_entries_per_device, 1),
+        ];
+        if let Some((key, _, least)) = kept.into_iter().find(|(_, count, least)| count < least) {
+            return wrong(key, format!("should be at least {least}"));
+        }
         let rates = [
             ("limits.posts_per_minute", self.limits.posts_per_minute),
             ("limits.claims_per_minute", self.limits.claims_per_minute),
@@ -53,5 +62,48 @@ impl Config {
             Some((key, _)) => wrong(key, "should be at least 1".into()),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    /// A value inside of the range is taken, the next one outside is refused by its name.
+    fn check<T>(key: &str, set: impl Fn(&mut Limits, T), good: [T; 2], bad: impl IntoIterator<Item = T>) {
+        let outcome = |value| {
+            let mut config = Config::default();
+            set(&mut config.limits, value);
+            config.check().map_err(|error| error.to_string())
+        };
+        for value in good {
+            assert_eq!(outcome(value), Ok(()), "{key}");
+        }
+        for value in bad {
+            assert!(outcome(value).unwrap_err().contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_limit_has_a_range() {
+        let (post, handshake) = (limits::POST, limits::HANDSHAKE);
+        check("limits.max_message", |l, v| l.max_message = ByteSize(v), [1, post], [0, post + 1]);
+        check("limits.max_commit", |l, v| l.max_commit = ByteSize(v), [1, handshake], [0, handshake + 1]);
+        check("limits.max_connections", |l, v| l.max_connections = v, [1, usize::MAX], [0]);
+        check("limits.connections_per_address", |l, v| l.connections_per_address = v, [1, usize::MAX], [0]);
+        check("limits.calls_in_flight", |l, v| l.calls_in_flight = v, [1, 256], [0, 257]);
+        check("limits.devices_per_account", |l, v| l.devices_per_account = v, [1, limits::DEVICES], [0, 17]);
+        check("limits.key_packages_per_device", |l, v| l.key_packages_per_device = v, [100, u64::MAX], [0, 99]);
+        check("limits.log_entries_per_group", |l, v| l.log_entries_per_group = v, [1, u64::MAX], [0]);
+        check("limits.inbox_entries_per_device", |l, v| l.inbox_entries_per_device = v, [1, u64::MAX], [0]);
+        check("limits.posts_per_minute", |l, v| l.posts_per_minute = v, [1, u32::MAX], [0]);
+        check("limits.claims_per_minute", |l, v| l.claims_per_minute = v, [1, u32::MAX], [0]);
+        check("limits.claims_per_minute_per_target", |l, v| l.claims_per_minute_per_target = v, [1, u32::MAX], [0]);
+        check("limits.logins_per_minute_per_account", |l, v| l.logins_per_minute_per_account = v, [1, u32::MAX], [0]);
+        check("limits.logins_per_minute_per_address", |l, v| l.logins_per_minute_per_address = v, [1, u32::MAX], [0]);
+        let registrations = |l: &mut Limits, v| l.registrations_per_hour_per_address = Some(v);
+        check("limits.registrations_per_hour_per_address", registrations, [1, u32::MAX], [0]);
     }
 }

@@ -101,7 +101,7 @@ const SETTINGS: &[Setting] = &[
     plain("limits.max_message", "Largest application message, at most 128KiB."),
     plain("limits.max_commit", "Largest commit, group info or ratchet tree, at most 4MiB."),
     plain("limits.devices_per_account", "Devices in one account, at most 16."),
-    plain("limits.key_packages_per_device", "Key packages that a device may have in stock."),
+    plain("limits.key_packages_per_device", "Key packages that a device may have in stock, at least 100."),
     plain("limits.log_entries_per_group", "Entries that are kept per group, whatever their age."),
     plain("limits.inbox_entries_per_device", "Entries that may wait for one device."),
     plain("limits.posts_per_minute", "Messages and group changes of one account."),

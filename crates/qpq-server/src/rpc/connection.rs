@@ -30,6 +30,7 @@ pub struct Connection {
     ending: Notify,
     pump: RefCell<Option<AbortOnDrop>>,
     calls: Cell<usize>,
+    failed_attempts: Cell<u32>,
 }
 
 impl Connection {
@@ -46,6 +47,7 @@ impl Connection {
             ending: Notify::new(),
             pump: RefCell::default(),
             calls: Cell::default(),
+            failed_attempts: Cell::default(),
         }
     }
 
@@ -93,6 +95,14 @@ impl Connection {
     pub fn end(&self, reason: &'static str) {
         self.end.set(Some(reason));
         self.ending.notify_one();
+    }
+
+    /// Somebody could not prove who they are. Another connection costs them a handshake, and has its place in a limit.
+    pub fn attempt_failed(&self) {
+        self.failed_attempts.set(self.failed_attempts.get() + 1);
+        if self.failed_attempts.get() >= MOST_FAILED_ATTEMPTS {
+            self.end("too many failed attempts to authenticate");
+        }
     }
 
     /// Replaces the task that feeds the device's stream; the one before stops at once.
@@ -160,3 +170,6 @@ impl Drop for AbortOnDrop {
 
 /// How long a connection may be nobody's.
 const AUTHENTICATION: Duration = Duration::from_secs(30);
+
+/// A person who mistypes a password connects anew each time; nobody else fails more than once.
+pub const MOST_FAILED_ATTEMPTS: u32 = 16;

@@ -13,7 +13,7 @@ use qpq_proto::generated::gateway_capnp::gateway;
 
 use super::connection::Connection;
 use super::gateway::Gateway;
-use crate::service::Service;
+use crate::service::{Service, network};
 
 /// Serves the RPC interface to every connection.
 pub struct RpcHandler {
@@ -31,7 +31,7 @@ impl RpcHandler {
         let metrics = self.service.metrics();
         let address = connection.remote_address().ip().to_canonical();
         let most = self.service.options().limits.connections_per_address;
-        let Some(_place) = self.addresses.enter(address, most) else {
+        let Some(_place) = self.addresses.enter(network(address), most) else {
             metrics.connections_refused.inc();
             return connection.close("too many connections from this address");
         };
@@ -86,7 +86,7 @@ impl Drop for Served {
     }
 }
 
-/// How many connections each address has.
+/// How many connections each address has; of IPv6, each network that one customer gets.
 #[derive(Default)]
 struct Addresses(Mutex<HashMap<IpAddr, usize>>);
 

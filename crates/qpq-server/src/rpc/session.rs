@@ -22,7 +22,10 @@ pub struct Right {
 pub fn answer(connection: &Rc<Connection>, outcome: Result<Caller, Refusal>, reply: session_reply::Builder<'_>) {
     let caller = match outcome {
         Ok(caller) => caller,
-        Err(refusal) => return refusal.write(reply.init_refused()),
+        Err(refusal) => {
+            connection.attempt_failed();
+            return refusal.write(reply.init_refused());
+        }
     };
     let mut session = reply.init_session();
     session.set_name(caller.name.as_str());

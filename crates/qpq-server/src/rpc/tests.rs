@@ -1,5 +1,7 @@
 //! A whole server, over QUIC on this machine, as a client sees it.
 
+mod limits;
+
 use std::future::Future;
 use std::rc::Rc;
 
@@ -19,7 +21,8 @@ use qpq_trust::opaque::{OpaqueSuite, Stretch, identifiers};
 use tls_codec::Serialize as _;
 use tokio::sync::mpsc;
 
-use crate::service::tests::device::Device;
+use crate::config::Limits;
+use crate::service::tests::device::{Device, Group};
 use crate::{Config, RunningServer, Server};
 
 #[derive(Debug, PartialEq)]
@@ -62,6 +65,7 @@ impl event_sink::Server for Sink {
 struct Client {
     connection: ClientConnection,
     gateway: gateway::Client,
+    driver: tokio::task::JoinHandle<Result<(), capnp::Error>>,
 }
 
 async fn connect(server: &RunningServer) -> Client {
@@ -70,8 +74,8 @@ async fn connect(server: &RunningServer) -> Client {
     let connection = connector.connect(&address).await.unwrap();
     let (send, receive) = connection.open_stream().await.unwrap();
     let (gateway, driver, _) = vat::connect_vat(receive, send, FrameLimit::new(usize::MAX));
-    tokio::task::spawn_local(driver);
-    Client { connection, gateway }
+    let driver = tokio::task::spawn_local(driver);
+    Client { connection, gateway, driver }
 }
 
 impl Client {
@@ -141,8 +145,14 @@ async fn subscribe(stream: &stream::Client, log: LogId) -> u64 {
 }
 
 fn with_server(test: impl AsyncFnOnce(&RunningServer)) {
+    with_limited_server(|_| {}, test);
+}
+
+fn with_limited_server(limit: impl FnOnce(&mut Limits), test: impl AsyncFnOnce(&RunningServer)) {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(Config::development(dir.path().join("data"))).unwrap();
+    let mut config = Config::development(dir.path().join("data"));
+    limit(&mut config.limits);
+    let server = Server::start(config).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, test(&server));
     server.stop().unwrap();
@@ -152,8 +162,8 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(std::time::Duration::from_secs(20), future).await.unwrap()
 }
 
-async fn create_notepad(session: session::Reader<'_>, device: &Device) -> qpq_proto::ids::GroupId {
-    let group = device.group(1, GroupKind::Direct);
+async fn create_notepad<'d>(session: session::Reader<'_>, device: &'d Device, id: u8) -> Group<'d> {
+    let group = device.group(id, GroupKind::Direct);
     let info = group.mls.export_group_info(device.provider.crypto(), &device.signer, false).unwrap();
     let new = NewGroup {
         group_info: info.tls_serialize_detached().unwrap(),
@@ -175,7 +185,7 @@ async fn create_notepad(session: session::Reader<'_>, device: &Device) -> qpq_pr
     let response = request.send().promise.await.unwrap();
     let reply = response.get().unwrap().get_reply().unwrap();
     assert!(matches!(reply.which().unwrap(), post_reply::Accepted(1)));
-    group.id
+    group
 }
 
 #[test]
@@ -187,7 +197,7 @@ fn from_registration_to_delivery_and_back_again() {
         assert_eq!(session.get_name().unwrap(), "alice");
         let (stream, mut events) = soon(open(session)).await;
         assert_eq!(soon(events.recv()).await, Some(Event::KeyPackagesLow(0)));
-        let group = soon(create_notepad(session, &alice)).await;
+        let group = soon(create_notepad(session, &alice, 1)).await.id;
         assert_eq!(soon(subscribe(&stream, LogId::Group(group))).await, 1);
         assert_eq!(soon(events.recv()).await, Some(Event::Entry(1, "Message".into())));
         assert_eq!(soon(events.recv()).await, Some(Event::CaughtUp(1)));

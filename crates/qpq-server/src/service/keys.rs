@@ -23,6 +23,10 @@ impl Service {
         last_resort: Vec<Vec<u8>>,
     ) -> Result<u32, Refusal> {
         self.limits.posts.check(&caller.identity, &self.metrics)?;
+        // They do not count as stock, and each leaves a trace until it expires.
+        if last_resort.len() > Suite::ALL.len() {
+            return Err(refuse::quota("last-resort key packages in one call, one for each suite"));
+        }
         let manifest = self.newest_manifest(caller.identity).await?.ok_or_else(device_unknown)?;
         let record = manifest.device(caller.device).cloned().ok_or_else(device_unknown)?;
         let (identity, now) = (caller.identity, self.clock.now());

@@ -38,6 +38,7 @@ use crate::store::log::Wake;
 use crate::store::{Store, StoreError};
 
 pub use clock::Clock;
+pub use limits::network;
 pub use presence::SessionEnd;
 pub use stream::DeviceStream;
 

@@ -22,7 +22,12 @@ impl OpaqueServer {
     pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
         let fresh = ServerSetup::<OpaqueSuite>::new(&mut SystemRandom).serialize().to_vec();
         let stored = store.setting_or_insert("opaque_setup", fresh).await?;
-        ServerSetup::deserialize(&stored)
+        Self::decode(&stored)
+    }
+
+    /// The keys as they are stored.
+    pub fn decode(stored: &[u8]) -> Result<Self, StoreError> {
+        ServerSetup::deserialize(stored)
             .map(Self)
             .map_err(|_| StoreError::Internal("the stored OPAQUE setup is damaged".into()))
     }

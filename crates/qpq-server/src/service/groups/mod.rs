@@ -5,7 +5,7 @@ mod commit;
 mod create;
 mod leave;
 mod post;
-mod public;
+pub(in crate::service) mod public;
 mod rejoin;
 mod replay;
 mod snapshots;

@@ -47,12 +47,20 @@ pub struct Device {
 
 impl Device {
     pub fn new(name: &str) -> Self {
+        Self::with_siblings(name, 0)
+    }
+
+    /// The first device of an account that lists so many more.
+    pub fn with_siblings(name: &str, siblings: u8) -> Self {
         let keys = IdentityKeys::generate().unwrap();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).unwrap();
         let signature_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key().to_bytes();
         let signer = SignatureKeyPair::from_raw(SignatureScheme::ED25519, seed.to_vec(), signature_key.to_vec());
-        let record = DeviceRecord { signature_key, envelope_key: vec![1; X_WING_PUBLIC], name: "device".into() };
+        let record =
+            |signature_key| DeviceRecord { signature_key, envelope_key: vec![1; X_WING_PUBLIC], name: "device".into() };
+        let mut records = vec![record(signature_key)];
+        records.extend((0..siblings).map(|number| record([number; 32])));
         let caller =
             Caller { identity: keys.public().id(), device: device_id(&signature_key), name: name.parse().unwrap() };
         Self {
@@ -60,7 +68,7 @@ impl Device {
             signer,
             seed,
             caller,
-            manifest: keys.sign_manifest(1, None, vec![record]).encode(),
+            manifest: keys.sign_manifest(1, None, records).encode(),
         }
     }
 

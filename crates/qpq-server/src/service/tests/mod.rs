@@ -3,7 +3,9 @@
 mod auth;
 mod delivery;
 pub(crate) mod device;
+mod formats;
 mod groups;
 mod keys;
+mod limits;
 mod rejoin;
-mod world;
+pub(crate) mod world;

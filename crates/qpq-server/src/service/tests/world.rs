@@ -29,6 +29,9 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let mut options = Options::from(&Config::default());
         options.threads = 2;
+        options.limits.log_entries_per_group = 1000;
+        options.limits.inbox_entries_per_device = 100;
+        options.limits.key_packages_per_device = 100;
         change(&mut options);
         let now = Arc::new(AtomicU64::new(Clock::system().now().0));
         let service = start(&dir, &options, &now).await;
@@ -58,7 +61,11 @@ impl World {
 
 async fn start(dir: &tempfile::TempDir, options: &Options, now: &Arc<AtomicU64>) -> Arc<Service> {
     let wakeups = Wakeups::default();
-    let quotas = Quotas { log_entries_per_group: 1000, inbox_entries_per_device: 100, key_packages_per_device: 100 };
+    let quotas = Quotas {
+        log_entries_per_group: options.limits.log_entries_per_group,
+        inbox_entries_per_device: options.limits.inbox_entries_per_device,
+        key_packages_per_device: options.limits.key_packages_per_device,
+    };
     let store_options = sqlcipher::Options { quotas, wake: wakeups.hook(), observer: Arc::new(|_, _| {}) };
     let path = dir.path().join("qpq.db");
     let store = SqlCipherStore::open(&path, &DbKey::from_bytes([7; 32]), store_options).unwrap();
