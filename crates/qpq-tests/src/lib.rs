@@ -1,4 +1,5 @@
 //! Whole-system tests and benchmarks: real processes on loopback, temporary folders, nothing left behind.
 
 pub mod bench;
+pub mod sim;
 pub mod world;
