@@ -143,13 +143,6 @@ impl Network {
         self.agenda.after(server, Event::CutAtServer(id));
     }
 
-    /// Cuts every connection.
-    pub fn cut_all(&mut self, within: u64) {
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.cut(id, within);
-        }
-    }
-
     /// The device at the other end, while the server has its end.
     pub fn device_of(&self, id: LinkId) -> Option<usize> {
         self.links.get(&id).filter(|link| link.is_open_at_server).map(|link| link.device)
