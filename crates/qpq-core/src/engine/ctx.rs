@@ -6,6 +6,7 @@ use std::time::Duration;
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 use qpq_proto::ids::{GroupId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
@@ -107,7 +108,8 @@ impl<'a> Ctx<'a> {
     /// Follows the log of a group, if it is to be followed at all.
     pub fn subscribe(&mut self, row: &GroupRow) {
         if self.online && is_followed(row.state) {
-            self.effect(Effect::Subscribe { log: LogId::Group(row.group), after: row.cursor });
+            let after = if is_on(Mutation::SubscribeTooFar) { Seq(row.cursor.0 + 1) } else { row.cursor };
+            self.effect(Effect::Subscribe { log: LogId::Group(row.group), after });
         }
     }
 

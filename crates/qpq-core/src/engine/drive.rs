@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use qpq_proto::ids::{GroupId, IdentityId, MessageId};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
@@ -42,7 +43,11 @@ impl Ctx<'_> {
             self.account.registered = true;
             self.account.save(self.store)?;
         }
-        for row in OutboxRow::all(self.store)? {
+        for row in OutboxRow::all(self.store)?.into_iter().filter(|_| !is_on(Mutation::ForgetOutbox)) {
+            if is_on(Mutation::EncryptAgain) && matches!(row.purpose, Purpose::Post { .. }) {
+                self.forget_request(row.id)?;
+                continue;
+            }
             self.effect(Effect::Request { id: row.id, request: row.request });
         }
         self.renew_key_packages()?;
@@ -63,7 +68,7 @@ impl Ctx<'_> {
             return Ok(());
         }
         for mut row in OutboxRow::all(self.store)? {
-            let due = row.attempts > 0 && row.not_before <= self.now;
+            let due = row.attempts > 0 && row.not_before <= self.now && !is_on(Mutation::ForgetRetry);
             if due {
                 // Until the next refusal it counts as on its way.
                 row.not_before = Timestamp(u64::MAX);
@@ -288,7 +293,7 @@ impl Ctx<'_> {
         self.delete_mls(row.group)?;
         self.forget_requests(row.group)?;
         // A Welcome to come back may have overtaken the end.
-        if let Some(waiting) = JoinRow::load(self.store, &row.group)? {
+        if let Some(waiting) = JoinRow::load(self.store, &row.group)?.filter(|_| !is_on(Mutation::ForgetEarlyWelcome)) {
             let (group, epoch) = (waiting.group, waiting.epoch);
             self.request(Request::Tree { group, epoch }, Purpose::Tree { group, epoch })?;
         }

@@ -17,6 +17,9 @@ fn main() -> ExitCode {
         Some(seed) => (seed, 1),
         None => (value("--from").unwrap_or(0), value("--seeds").unwrap_or(100)),
     };
+    if arguments.iter().any(|argument| argument == "--mutations") {
+        return mutations(value("--seeds").unwrap_or(1000));
+    }
     let jobs = value("--jobs").unwrap_or(1);
     let (next, failures) = (AtomicU64::new(from), AtomicU64::new(0));
     let began = Instant::now();
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
                     }
                 }
             };
-            let thread = std::thread::Builder::new().stack_size(16 * 1024 * 1024);
+            let thread = std::thread::Builder::new().stack_size(STACK);
             thread.spawn_scoped(scope, work).expect("a thread");
         }
     });
@@ -49,3 +52,36 @@ fn main() -> ExitCode {
     println!("{count} seeds in {:.1?}, {failures} failures", began.elapsed());
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// Every deliberate defect must be found within so many seeds.
+#[cfg(feature = "mutations")]
+fn mutations(seeds: u64) -> ExitCode {
+    let hunt = move || {
+        let mut escaped = 0;
+        for mutation in qpq_proto::mutation::Mutation::ALL {
+            let began = Instant::now();
+            match sim::mutations::hunt(mutation, seeds) {
+                Some(failure) => {
+                    let (seeds, time) = (failure.seed + 1, began.elapsed());
+                    println!("{:24} found after {seeds} seeds ({time:.1?}): {}", format!("{mutation:?}"), failure.what);
+                }
+                None => {
+                    escaped += 1;
+                    println!("{:24} NOT FOUND in {seeds} seeds", format!("{mutation:?}"));
+                }
+            }
+        }
+        escaped
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(hunt).expect("a thread");
+    if thread.join().is_ok_and(|escaped| escaped == 0) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "mutations"))]
+fn mutations(_seeds: u64) -> ExitCode {
+    eprintln!("built without the feature `mutations`: use `cargo xtask sim --mutations`");
+    ExitCode::FAILURE
+}
+
+/// OpenMLS recurses along its tree, and debug builds of it need more than two MiB.
+const STACK: usize = 16 * 1024 * 1024;

@@ -38,7 +38,7 @@ pub async fn serve(
     // Why does not matter to the device: it connects again.
     let _ended = deliver(link, &account, &service, &sessions, &network).await;
     sessions.borrow_mut().remove(&link);
-    network.borrow_mut().to_device(link, Down::Close);
+    network.borrow_mut().send_down(link, Down::Close);
     network.borrow_mut().closed_at_server(link);
 }
 
@@ -55,7 +55,7 @@ async fn deliver(
     let _session = service.begin_session(&caller).await?;
     let (stream, mut pump) = service.open_stream(&caller).await?;
     sessions.borrow_mut().insert(link, Session { caller, stream });
-    let say = |what| network.borrow_mut().to_device(link, what);
+    let say = |what| network.borrow_mut().send_down(link, what);
     say(Down::Welcome { domain: service.hello().domain });
     loop {
         match pump.next().await? {

@@ -10,6 +10,7 @@ use qpq_core::request::{Reply, Request};
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::AccountRow;
 use qpq_proto::code::Refusal;
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::Entry;
 
 use super::agenda::{Event, MILLISECOND, SECOND};
@@ -168,7 +169,8 @@ impl World {
         self.tell_input(index, &input, fate);
         let now = self.agenda.now();
         let device = &mut self.devices[index];
-        let backup = (is_command || fate == Some(Moment::BeforeCommit)).then(|| device.store.clone());
+        let needs_backup = is_command || fate == Some(Moment::BeforeCommit);
+        let backup = needs_backup.then(|| device.store.clone());
         let mut outcome = device.engine.handle(&mut device.store, now, input);
         while let (Some(next), Some(backup), Ok(effects)) = (&self.next_group, &backup, &outcome)
             && !next.fits(effects)
@@ -178,8 +180,9 @@ impl World {
             outcome = device.engine.handle(&mut device.store, now, Input::Command(next.command()));
         }
         let effects = match (outcome, backup) {
-            (Ok(_), Some(backup)) if fate == Some(Moment::BeforeCommit) => {
+            (Ok(effects), Some(backup)) if fate == Some(Moment::BeforeCommit) => {
                 device.store = backup;
+                self.carry_out(index, effects.into_iter().filter(leaves_too_early).collect());
                 self.kill(index);
                 return Ok(None);
             }
@@ -199,13 +202,13 @@ impl World {
         });
         match fate {
             None => {
-                self.carry_out(index, effects)?;
+                self.carry_out(index, effects);
                 Ok(answer)
             }
             Some(moment) => {
                 if moment == Moment::BetweenEffects {
                     let some = self.random.below(effects.len() as u64 + 1) as usize;
-                    self.carry_out(index, effects.into_iter().take(some).collect())?;
+                    self.carry_out(index, effects.into_iter().take(some).collect());
                 }
                 self.kill(index);
                 Ok(None)
@@ -241,7 +244,7 @@ impl World {
     }
 
     /// What leaves after the commit.
-    fn carry_out(&mut self, index: usize, effects: Vec<Effect>) -> Result<()> {
+    fn carry_out(&mut self, index: usize, effects: Vec<Effect>) {
         let mut subscriptions = Vec::new();
         for effect in effects {
             match effect {
@@ -251,7 +254,6 @@ impl World {
                 }
                 Effect::Subscribe { log, after } => subscriptions.push((self.oracle.log_number(log), log, after)),
                 Effect::Acknowledge(positions) => {
-                    self.oracle.check_acknowledgement(index, &self.devices[index].store, &positions)?;
                     self.order(index, Up::Acknowledge(positions));
                 }
                 Effect::Answer(_) | Effect::Settled { .. } | Effect::Sent { .. } => {}
@@ -265,13 +267,12 @@ impl World {
                 self.devices[index].subscriptions += 1;
             }
         }
-        Ok(())
     }
 
     /// Void without a connection: the engine gives it anew when there is one.
     fn order(&mut self, index: usize, what: Up) -> bool {
         let Some(link) = self.devices[index].link else { return false };
-        self.network.borrow_mut().to_server(link, what);
+        self.network.borrow_mut().send_up(link, what);
         true
     }
 
@@ -288,8 +289,10 @@ impl World {
             Input::Connected { .. } => self.tell(format_args!("{name} is connected{fate}")),
             Input::Disconnected => self.tell(format_args!("{name} is disconnected{fate}")),
             Input::Entries(entries) => {
-                let list: Vec<_> =
-                    entries.iter().map(|entry| format!("{}:{}", self.oracle.log_number(entry.log), entry.seq)).collect();
+                let list: Vec<_> = entries
+                    .iter()
+                    .map(|entry| format!("{}:{}", self.oracle.log_number(entry.log), entry.seq))
+                    .collect();
                 self.tell(format_args!("{name} takes {}{fate}", list.join(" ")));
             }
             Input::Reply { request, result } => match result {
@@ -303,6 +306,15 @@ impl World {
                 }
             }
         }
+    }
+}
+
+/// Never, in a device without a defect.
+fn leaves_too_early(effect: &Effect) -> bool {
+    match effect {
+        Effect::Request { .. } => is_on(Mutation::EffectsBeforeCommit),
+        Effect::Acknowledge(_) => is_on(Mutation::AcknowledgeBeforeCommit),
+        _ => false,
     }
 }
 

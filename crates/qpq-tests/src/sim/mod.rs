@@ -24,6 +24,9 @@ mod settle;
 
 mod world;
 
+#[cfg(feature = "mutations")]
+pub mod mutations;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -81,12 +81,12 @@ impl Network {
         let (is_open_at_device, is_open_at_server) = (true, true);
         let link = Link { device, is_open_at_device, is_open_at_server, up_at: now, down_at: now, is_deaf: false };
         self.links.insert(id, link);
-        self.to_server(id, Up::Hello);
+        self.send_up(id, Up::Hello);
         id
     }
 
     /// Sends something to the server.
-    pub fn to_server(&mut self, id: LinkId, what: Up) {
+    pub fn send_up(&mut self, id: LinkId, what: Up) {
         if !self.links.get(&id).is_some_and(|link| link.is_open_at_device) {
             return;
         }
@@ -109,7 +109,7 @@ impl Network {
     }
 
     /// Sends something to the device.
-    pub fn to_device(&mut self, id: LinkId, what: Down) {
+    pub fn send_down(&mut self, id: LinkId, what: Down) {
         let Some(link) = self.links.get(&id).filter(|link| link.is_open_at_server) else { return };
         let is_reply = matches!(what, Down::Reply { .. });
         if link.is_deaf && !is_reply {

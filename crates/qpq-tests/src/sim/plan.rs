@@ -50,6 +50,8 @@ pub struct Plan {
     pub reorders: bool,
     pub loss: u64,
     pub duplicates: u64,
+    /// The server has no time for a call just now.
+    pub refusals: u64,
     /// Of an action: a connection breaks.
     pub cuts: u64,
     /// Of a transaction: the device is killed around it.
@@ -77,6 +79,7 @@ impl Plan {
             reorders: random.chance(300),
             loss: 0,
             duplicates: 0,
+            refusals: 0,
             cuts: 0,
             kills: 0,
             crashes: 0,
@@ -94,6 +97,7 @@ impl Plan {
         let mut some = |most: u64| if random.chance(600) { random.between(1, most) } else { 0 };
         plan.loss = some(30);
         plan.duplicates = some(60);
+        plan.refusals = some(40);
         plan.cuts = some(60);
         plan.kills = some(30);
         plan.crashes = some(15);
@@ -109,6 +113,7 @@ impl Plan {
     pub fn heal(&mut self) {
         self.loss = 0;
         self.duplicates = 0;
+        self.refusals = 0;
         self.cuts = 0;
         self.kills = 0;
         self.crashes = 0;

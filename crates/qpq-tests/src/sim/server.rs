@@ -59,7 +59,11 @@ impl Server {
     fn open(&self, wakeups: &Wakeups) -> Result<SqlCipherStore> {
         let (wake, grown) = (wakeups.hook(), self.grown.clone());
         let options = sqlcipher::Options {
-            quotas: Quotas { log_entries_per_group: 100_000, inbox_entries_per_device: 1000, key_packages_per_device: 500 },
+            quotas: Quotas {
+                log_entries_per_group: 100_000,
+                inbox_entries_per_device: 1000,
+                key_packages_per_device: 500,
+            },
             wake: Arc::new(move |logs| {
                 grown.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(logs);
                 wake(logs);

@@ -21,9 +21,13 @@ pub enum Phase {
     /// Users act, and harm is done.
     Storm,
     /// Nothing new happens; until this time everything must have come to rest.
-    Calm { until: u64 },
+    Calm {
+        until: u64,
+    },
     /// Everybody has written once more, to see that every group still works.
-    Proof { until: u64 },
+    Proof {
+        until: u64,
+    },
     Over,
 }
 
@@ -90,7 +94,7 @@ impl World {
             if let Some(request) = OutboxRow::all(&device.store)?.first() {
                 return Ok(Some(format!("{name} waits for an answer to {:?}", request.purpose)));
             }
-            if JoinRow::all(&device.store)?.first().is_some() {
+            if !JoinRow::all(&device.store)?.is_empty() {
                 return Ok(Some(format!("{name} has a Welcome that waits")));
             }
             if !Query::new(&mut device.store).is_quiet(now)? {
@@ -132,8 +136,7 @@ impl World {
     fn check_agreement(&mut self, group: GroupId) -> Result<()> {
         let log = self.oracle.logs.get(&group).context("a log")?;
         let commits = log.entries.iter().filter(|entry| entry.kind == EntryKind::Commit).count() as u64;
-        let members: Vec<usize> =
-            (0..self.devices.len()).filter(|index| is_current(&log.spans[*index])).collect();
+        let members: Vec<usize> = (0..self.devices.len()).filter(|index| is_current(&log.spans[*index])).collect();
         let expected: BTreeSet<IdentityId> =
             members.iter().map(|index| self.devices[*index].account.identity).collect();
         let mut first: Option<(String, String)> = None;

@@ -45,7 +45,8 @@ impl Template {
         let mut server = Server::new(Agenda::new(now), &[])?;
         server.start(None)?;
         let service = server.running.as_ref().context("it was just started")?.service.clone();
-        let mut accounts = NAMES.iter().map(|name| Ok(generate(&name.parse()?, "device")?)).collect::<Result<Vec<_>>>()?;
+        let mut accounts =
+            NAMES.iter().map(|name| Ok(generate(&name.parse()?, "device")?)).collect::<Result<Vec<_>>>()?;
         // The engine looks at identities in the order of their ids, which are random: that order must not differ from
         // process to process.
         accounts.sort_by_key(|account| account.identity);
@@ -83,7 +84,9 @@ fn register(service: &std::sync::Arc<Service>, account: AccountRow, now: Timesta
 }
 
 fn publish(service: &Service, caller: &Caller, request: Request) -> Result<Reply> {
-    let Request::PublishKeys { one_time, last_resort } = request else { bail!("an account begins with other requests") };
+    let Request::PublishKeys { one_time, last_resort } = request else {
+        bail!("an account begins with other requests")
+    };
     let bytes = |list: Vec<serde_bytes::ByteBuf>| list.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
     let answer = at_once(service.publish(caller, bytes(one_time), bytes(last_resort))).context("a pause")?;
     Ok(Reply::Stock(answer?))

@@ -18,7 +18,8 @@ impl Trace {
 
     /// Adds a line, `micros` after the beginning.
     pub fn line(&mut self, micros: u64, what: std::fmt::Arguments<'_>) {
-        let mut line = if self.lines.len() == KEPT { self.lines.pop_front().unwrap_or_default() } else { String::new() };
+        let mut line =
+            if self.lines.len() == KEPT { self.lines.pop_front().unwrap_or_default() } else { String::new() };
         line.clear();
         let _ = write!(line, "{:>10.3} {what}", micros as f64 / 1e6);
         for byte in line.bytes() {

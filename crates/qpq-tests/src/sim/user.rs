@@ -198,7 +198,7 @@ impl World {
             };
             // Now and then somebody tries to write where that is not possible any more.
             match state {
-                Some(ConversationState::Left | ConversationState::Removed) if self.actions % 8 != 0 => {}
+                Some(ConversationState::Left | ConversationState::Removed) if !self.actions.is_multiple_of(8) => {}
                 _ => open.push(row.id),
             }
         }

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use qpq_proto::code::{Code, Refusal};
 
 use super::agenda::{Agenda, Event, MILLISECOND, SECOND};
 use super::calls::{Sessions, call, serve};
 use super::device::Device;
-use super::network::{LinkId, Network, Up};
+use super::network::{Down, LinkId, Network, Up};
 use super::oracle::Oracle;
 use super::plan::{Options, Plan};
 use super::random::Random;
@@ -118,7 +120,7 @@ impl World {
             }
             Event::Start(index) => self.start_device(index),
             Event::Turn(index) => self.turn(index)?,
-            Event::AtServer(link, what) => self.arrived_at_server(link, what),
+            Event::AtServer(link, what) => self.arrived_at_server(link, what)?,
             Event::AtDevice(link, what) => self.arrived(link, what),
             Event::CutAtDevice(link) => self.cut_at_device(link),
             Event::CutAtServer(link) => self.cut_at_server(link),
@@ -134,15 +136,16 @@ impl World {
         Ok(())
     }
 
-    fn arrived_at_server(&mut self, link: LinkId, what: Up) {
+    fn arrived_at_server(&mut self, link: LinkId, what: Up) -> Result<()> {
         let Some(running) = &self.server.running else {
             // Nobody answers there.
             let late = self.random.below(2 * SECOND);
-            return self.agenda.after(late, Event::CutAtDevice(link));
+            self.agenda.after(late, Event::CutAtDevice(link));
+            return Ok(());
         };
         let service = running.service.clone();
         let network = self.network.clone();
-        let Some(index) = network.borrow().device_of(link) else { return };
+        let Some(index) = network.borrow().device_of(link) else { return Ok(()) };
         let session = self.sessions.borrow().get(&link).cloned();
         match (what, session) {
             (Up::Hello, _) => {
@@ -150,16 +153,25 @@ impl World {
                 self.tasks.spawn(Some(link), serve(link, account, service, self.sessions.clone(), network));
             }
             (_, None) => {}
+            (Up::Request { id, .. }, Some(_)) if self.random.chance(self.plan.refusals) => {
+                let moment = Duration::from_millis(self.random.below(3000));
+                let result = Err(Refusal::later(Code::Overloaded, "too much to do", moment));
+                network.borrow_mut().send_down(link, Down::Reply { request: id, result });
+            }
             (Up::Request { id, request }, Some(session)) => self.tasks.spawn(Some(link), async move {
                 let result = call(&service, &session.caller, *request).await;
-                network.borrow_mut().to_device(link, super::network::Down::Reply { request: id, result });
+                network.borrow_mut().send_down(link, Down::Reply { request: id, result });
             }),
             (Up::Subscribe { log, after }, Some(session)) => self.tasks.spawn(Some(link), async move {
                 // A group that this device is no longer in: the engine will learn it, or knows it.
                 let _ = session.stream.subscribe(log, after).await;
             }),
-            (Up::Acknowledge(positions), Some(session)) => session.stream.acknowledge(&positions),
+            (Up::Acknowledge(positions), Some(session)) => {
+                self.oracle.check_acknowledgement(index, &self.devices[index].store, &positions)?;
+                session.stream.acknowledge(&positions);
+            }
         }
+        Ok(())
     }
 
     fn cut_at_server(&mut self, link: LinkId) {

@@ -2,11 +2,12 @@
 //! them in one flush, and only then answers anybody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use qpq_proto::mutation::{Mutation, is_on};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -198,6 +199,9 @@ fn transact(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pendi
 }
 
 fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+    if is_on(Mutation::AnswerBeforeCommit) && !connection.is_autocommit() {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+    }
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let tx = Tx::new(connection);
     for job in batch {
@@ -213,7 +217,9 @@ fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pendin
         }
         connection.prepare_cached("RELEASE job")?.execute([])?;
     }
-    connection.prepare_cached("COMMIT")?.execute([])?;
+    if !is_on(Mutation::AnswerBeforeCommit) {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+    }
     Ok(tx.into_pending())
 }
 
