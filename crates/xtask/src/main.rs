@@ -5,6 +5,7 @@ mod ci;
 mod docs;
 mod run;
 mod schema;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ enum Task {
     Docs(docs::Args),
     Ci(ci::Args),
     Bench(bench::Args),
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,5 +42,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Docs(args) => docs::run(&args),
         Task::Ci(args) => ci::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Sim(args) => sim::run(&args),
     }
 }

@@ -18,8 +18,8 @@ use crate::store::Table;
 use crate::store::decode;
 use crate::store::encode;
 use crate::store::rows::{
-    ConversationRow, EventRowKind, GroupRow, JoinRow, OutboxRow, Row as _, WishKind, WishRef, WishRow,
-    conversation_key, number, set_number,
+    ConversationRow, EventRowKind, GroupRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key, number,
+    set_number,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -293,9 +293,8 @@ impl Ctx<'_> {
         self.delete_mls(row.group)?;
         self.forget_requests(row.group)?;
         // A Welcome to come back may have overtaken the end.
-        if let Some(waiting) = JoinRow::load(self.store, &row.group)?.filter(|_| !is_on(Mutation::ForgetEarlyWelcome)) {
-            let (group, epoch) = (waiting.group, waiting.epoch);
-            self.request(Request::Tree { group, epoch }, Purpose::Tree { group, epoch })?;
+        if !is_on(Mutation::ForgetEarlyWelcome) {
+            self.next_join(row.group)?;
         }
         self.touch(row.conversation);
         Ok(())

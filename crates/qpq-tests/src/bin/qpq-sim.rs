@@ -1,80 +1,144 @@
-//! `cargo xtask sim [--seeds N] [--seed S] [--trace]`
+//! The simulator as a program: `cargo xtask sim`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use qpq_tests::sim::{self, Options};
+use clap::Parser;
+use qpq_tests::sim::{self, Failure, Kill, Options};
+
+/// Runs seeds of the simulator. Exits with 1 when a promise was broken.
+#[derive(Parser)]
+#[command(name = "cargo xtask sim")]
+struct Args {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Only this one.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print everything that happens.
+    #[arg(long)]
+    trace: bool,
+    /// This seed without other faults, with a device killed around one transaction after the other.
+    #[arg(long, value_name = "SEED")]
+    kills: Option<u64>,
+    /// With --seed: only this kill of those that --kills tries.
+    #[arg(long, value_name = "TRANSACTION:MOMENT")]
+    kill: Option<Kill>,
+    /// Devices are set back to backups, and the server to snapshots.
+    #[arg(long)]
+    restores: bool,
+    /// Print why users were refused what they wanted, and how often.
+    #[arg(long)]
+    refusals: bool,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: u64,
+    /// Look for every deliberate defect instead.
+    #[arg(long)]
+    mutations: bool,
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1)?.parse::<u64>().ok()
-    };
-    let options = Options { trace: arguments.iter().any(|argument| argument == "--trace"), ..Options::default() };
-    let (from, count) = match value("--seed") {
-        Some(seed) => (seed, 1),
-        None => (value("--from").unwrap_or(0), value("--seeds").unwrap_or(100)),
-    };
-    if arguments.iter().any(|argument| argument == "--mutations") {
-        return mutations(value("--seeds").unwrap_or(1000));
-    }
-    let jobs = value("--jobs").unwrap_or(1);
-    let (next, failures) = (AtomicU64::new(from), AtomicU64::new(0));
-    let began = Instant::now();
+    let args = Args::parse();
+    let options = Options { trace: args.trace, restores: args.restores, kill: args.kill };
+    // OpenMLS recurses along its tree, and debug builds of it need more than two MiB.
+    let threads = || std::thread::Builder::new().stack_size(16 * 1024 * 1024);
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
-            let work = || {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + count || failures.load(Ordering::Relaxed) >= 20 {
-                        return;
-                    }
-                    match sim::run(seed, &options) {
-                        Ok(outcome) => {
-                            if count <= 20 {
-                                println!("{seed}: {outcome:?}");
-                            }
-                        }
-                        Err(failure) => {
-                            failures.fetch_add(1, Ordering::Relaxed);
-                            eprintln!("{failure}");
-                        }
-                    }
+        let work = || match (args.mutations, args.kills, args.seed) {
+            (true, ..) => mutations(args.seeds),
+            (_, Some(seed), _) => kills(seed),
+            (.., Some(seed)) => one(seed, &options),
+            _ => many(&args, &options),
+        };
+        let worker = threads().spawn_scoped(scope, work).expect("a thread");
+        worker.join().unwrap_or(ExitCode::FAILURE)
+    })
+}
+
+fn one(seed: u64, options: &Options) -> ExitCode {
+    match sim::run(seed, options) {
+        Ok(outcome) => {
+            println!("seed {seed}: {outcome:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn many(args: &Args, options: &Options) -> ExitCode {
+    let began = Instant::now();
+    let (next, failures, transactions) = (AtomicU64::new(args.from), AtomicU64::new(0), AtomicU64::new(0));
+    let refusals = Mutex::new(BTreeMap::<String, u64>::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= args.from + args.seeds || failures.load(Ordering::Relaxed) >= ENOUGH {
+                return;
+            }
+            match sim::run(seed, options) {
+                Ok(outcome) => {
+                    transactions.fetch_add(outcome.transactions, Ordering::Relaxed);
+                    let mut all = refusals.lock().unwrap_or_else(PoisonError::into_inner);
+                    outcome.refusals.into_iter().for_each(|(why, count)| *all.entry(why).or_default() += count);
                 }
-            };
-            let thread = std::thread::Builder::new().stack_size(STACK);
+                Err(failure) => {
+                    failures.fetch_add(1, Ordering::Relaxed);
+                    failed(&failure);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            let thread = std::thread::Builder::new().stack_size(16 * 1024 * 1024);
             thread.spawn_scoped(scope, work).expect("a thread");
         }
     });
-    let failures = failures.load(Ordering::Relaxed);
-    println!("{count} seeds in {:.1?}, {failures} failures", began.elapsed());
+    for (why, count) in refusals.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if args.refusals {
+            println!("{count:6} {why}");
+        }
+    }
+    let (failures, transactions) = (failures.into_inner(), transactions.into_inner());
+    println!("{} seeds, {transactions} transactions, {failures} failures, {:.1?}", args.seeds, began.elapsed());
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn kills(seed: u64) -> ExitCode {
+    match sim::kills(seed, 1) {
+        Ok(kills) => {
+            println!("seed {seed}: {kills} kills");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => failed(&failure),
+    }
 }
 
 /// Every deliberate defect must be found within so many seeds.
 #[cfg(feature = "mutations")]
 fn mutations(seeds: u64) -> ExitCode {
-    let hunt = move || {
-        let mut escaped = 0;
-        for mutation in qpq_proto::mutation::Mutation::ALL {
-            let began = Instant::now();
-            match sim::mutations::hunt(mutation, seeds) {
-                Some(failure) => {
-                    let (seeds, time) = (failure.seed + 1, began.elapsed());
-                    println!("{:24} found after {seeds} seeds ({time:.1?}): {}", format!("{mutation:?}"), failure.what);
-                }
-                None => {
-                    escaped += 1;
-                    println!("{:24} NOT FOUND in {seeds} seeds", format!("{mutation:?}"));
-                }
+    let mut escaped = 0;
+    for mutation in qpq_proto::mutation::Mutation::ALL {
+        let began = Instant::now();
+        let name = format!("{mutation:?}");
+        match sim::mutations::hunt(mutation, seeds) {
+            Some(found) => {
+                println!("{name:24} found after {} seeds ({:.1?}): {}", found.seed + 1, began.elapsed(), found.what);
+            }
+            None => {
+                escaped += 1;
+                println!("{name:24} NOT FOUND in {seeds} seeds");
             }
         }
-        escaped
-    };
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(hunt).expect("a thread");
-    if thread.join().is_ok_and(|escaped| escaped == 0) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+    if escaped == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[cfg(not(feature = "mutations"))]
@@ -83,5 +147,10 @@ fn mutations(_seeds: u64) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// OpenMLS recurses along its tree, and debug builds of it need more than two MiB.
-const STACK: usize = 16 * 1024 * 1024;
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("{failure}");
+    ExitCode::FAILURE
+}
+
+/// Failures after which it is not worth going on.
+const ENOUGH: u64 = 20;

@@ -24,13 +24,16 @@ mod settle;
 
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(feature = "mutations")]
 pub mod mutations;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use plan::Options;
+pub use plan::{Kill, Options};
 
 use world::World;
 
@@ -51,6 +54,8 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub seed: u64,
+    /// What else it takes to repeat it.
+    pub options: Options,
     pub what: String,
     pub trace: Vec<String>,
 }
@@ -62,7 +67,7 @@ pub struct Failure {
 pub fn run(seed: u64, options: &Options) -> Result<Outcome, Failure> {
     let mut world = match World::new(seed, *options) {
         Ok(world) => world,
-        Err(error) => return Err(Failure { seed, what: format!("{error:#}"), trace: vec![] }),
+        Err(error) => return Err(Failure { seed, options: *options, what: format!("{error:#}"), trace: vec![] }),
     };
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     let what = match ran {
@@ -81,13 +86,38 @@ pub fn run(seed: u64, options: &Options) -> Result<Outcome, Failure> {
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
         }
     };
-    Err(Failure { seed, what, trace: world.trace.last().map(str::to_owned).collect() })
+    Err(Failure { seed, options: *options, what, trace: world.trace.last().map(str::to_owned).collect() })
+}
+
+/// Runs one seed without other faults again and again, with a device killed around every `step`th transaction, at each of
+/// the moments that there are. Gives how many kills there were.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn kills(seed: u64, step: u64) -> Result<u64, Failure> {
+    let with = |transaction, moment| Options { kill: Some(Kill { transaction, moment }), ..Options::default() };
+    let transactions = run(seed, &with(0, plan::Moment::BeforeCommit))?.transactions;
+    let mut kills = 0;
+    for transaction in (1..=transactions).step_by(step as usize) {
+        for moment in plan::Moment::ALL {
+            run(seed, &with(transaction, moment))?;
+            kills += 1;
+        }
+    }
+    Ok(kills)
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        writeln!(f, "repeat it with: cargo xtask sim --seed {} --trace", self.seed)?;
+        write!(f, "repeat it with: cargo xtask sim --seed {}", self.seed)?;
+        if let Some(kill) = self.options.kill {
+            write!(f, " --kill {kill}")?;
+        }
+        if self.options.restores {
+            write!(f, " --restores")?;
+        }
+        writeln!(f, " --trace")?;
         self.trace.iter().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }

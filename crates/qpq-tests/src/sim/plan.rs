@@ -1,5 +1,8 @@
 //! What one run consists of: how many take part, how long it goes, and how much harm is done. All of it from the seed.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::agenda::SECOND;
 use super::random::Random;
 
@@ -32,6 +35,32 @@ pub enum Moment {
 
 impl Moment {
     pub const ALL: [Self; 3] = [Self::BeforeCommit, Self::BeforeEffects, Self::BetweenEffects];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::BeforeCommit => "before-commit",
+            Self::BeforeEffects => "before-effects",
+            Self::BetweenEffects => "between-effects",
+        }
+    }
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.transaction, self.moment.word())
+    }
+}
+
+impl FromStr for Kill {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || "expected a number, a colon, and before-commit, before-effects or between-effects".to_owned();
+        let (transaction, word) = text.split_once(':').ok_or_else(expected)?;
+        let transaction = transaction.parse().map_err(|_| expected())?;
+        let moment = Moment::ALL.into_iter().find(|moment| moment.word() == word).ok_or_else(expected)?;
+        Ok(Self { transaction, moment })
+    }
 }
 
 /// The plan of one run. Chances are of a thousand.
