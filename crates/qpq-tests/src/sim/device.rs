@@ -16,6 +16,7 @@ use qpq_proto::stream::Entry;
 use super::agenda::{Event, MILLISECOND, SECOND};
 use super::network::{Down, LinkId, Up};
 use super::plan::Moment;
+use super::restore::Backup;
 use super::template::Person;
 use super::world::World;
 
@@ -39,6 +40,8 @@ pub struct Device {
     /// Logs that were subscribed to over this connection, and how many of those have nothing more waiting.
     pub subscriptions: u32,
     pub caught_up: u32,
+    /// A copy of the disk from some time ago.
+    pub backup: Option<Backup>,
 }
 
 /// What the connection tells the owner of the engine.
@@ -65,6 +68,7 @@ impl Device {
             pause: FIRST_PAUSE,
             subscriptions: 0,
             caught_up: 0,
+            backup: None,
         }
     }
 
@@ -227,7 +231,7 @@ impl World {
     }
 
     /// The program is gone, and what it had in memory. The server notices sooner or later.
-    fn kill(&mut self, index: usize) {
+    pub(super) fn kill(&mut self, index: usize) {
         let device = &mut self.devices[index];
         device.engine = Engine::new();
         device.is_up = false;

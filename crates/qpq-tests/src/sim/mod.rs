@@ -17,6 +17,7 @@ mod calls;
 mod network;
 
 mod device;
+mod restore;
 mod user;
 
 mod oracle;

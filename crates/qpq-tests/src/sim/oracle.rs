@@ -17,6 +17,7 @@ use qpq_server::store::group::Span;
 use qpq_server::store::log::{Grown, ReadLimit};
 use qpq_server::store::sqlcipher::SqlCipherStore;
 
+use super::restore::Excuses;
 use super::tasks::at_once;
 use super::world::World;
 
@@ -31,6 +32,7 @@ pub struct Oracle {
     /// The text of the command that is being carried out.
     pub writing: Option<String>,
     pub seen: Vec<Seen>,
+    pub excuses: Excuses,
     /// Reasons why wishes were refused, and how often.
     pub refusals: BTreeMap<String, u64>,
 }
@@ -48,6 +50,13 @@ pub struct Log {
     pub entries: Vec<LogEntry>,
     /// When each device was a member.
     pub spans: Vec<Vec<Span>>,
+}
+
+impl Log {
+    /// Whether somebody said there that they leave.
+    pub fn is_leave(&self, seq: Seq) -> bool {
+        self.entries.get(seq.0 as usize - 1).is_some_and(|entry| entry.kind == EntryKind::Proposal)
+    }
 }
 
 /// One entry; the first has number 1.
@@ -70,6 +79,17 @@ pub struct Seen {
     pub sent: BTreeMap<MessageId, (GroupId, Seq)>,
     /// Own messages that the user was told will never be sent.
     pub failed: BTreeMap<MessageId, String>,
+    /// How many entries its user was told are missing.
+    pub gaps: u64,
+}
+
+impl Seen {
+    /// The logs are shorter than they were.
+    pub fn forget_places(&mut self, logs: &BTreeMap<GroupId, Log>) {
+        self.newest.clear();
+        let exists = |group: &GroupId, seq: &Seq| logs.get(group).is_some_and(|log| seq.0 <= log.entries.len() as u64);
+        self.sent.retain(|_, (group, seq)| exists(group, seq));
+    }
 }
 
 impl Oracle {
@@ -82,6 +102,7 @@ impl Oracle {
             written: HashMap::new(),
             writing: None,
             seen,
+            excuses: Excuses::default(),
             refusals: BTreeMap::new(),
         }
     }
@@ -130,18 +151,30 @@ impl Oracle {
             }
         }
         if roster || is_new {
-            let mut spans = Vec::new();
-            for device in &self.devices {
-                let membership = at_once(store.membership(group, *device)).context("a slow store")??;
-                spans.push(membership.context("a log without a group")?.spans);
-            }
-            log.spans = spans;
+            log.spans = read_spans(&self.devices, store, group)?;
         }
         Ok(())
     }
 
+    /// Reads anew who is in which group.
+    pub fn read_spans(&mut self, store: &SqlCipherStore) -> Result<()> {
+        for (group, log) in &mut self.logs {
+            log.spans = read_spans(&self.devices, store, *group)?;
+        }
+        Ok(())
+    }
+
+    /// Whether something may be missing on this device, if it says so.
+    pub fn is_excused(&self, index: usize) -> bool {
+        let excuses = &self.excuses;
+        excuses.is_server_set_back || excuses.holes.keys().any(|(device, _)| *device == index)
+    }
+
     /// A device says that it has stored this much: the server may forget it now.
     pub fn check_acknowledgement(&self, index: usize, store: &MemoryStore, positions: &[Position]) -> Result<()> {
+        if self.is_excused(index) {
+            return Ok(());
+        }
         for position in positions {
             let stored = match position.log {
                 LogId::Inbox => Seq(number(store, "inbox")?),
@@ -242,6 +275,7 @@ impl World {
                 *oracle.refusals.entry(format!("{what}: {reason}")).or_default() += 1;
                 self.trace.line(self.agenda.micros(), format_args!("  {name} is refused {what}: {reason}"));
             }
+            (_, EventRowKind::Gap { count, .. }) if oracle.is_excused(index) => oracle.seen[index].gaps += count,
             (_, EventRowKind::Gap { count, reason }) => bail!("{name} has a gap of {count}: {reason}"),
             (_, EventRowKind::UntrustedDevice { .. }) => bail!("{name} distrusts a device"),
             (_, EventRowKind::KeyChanged { .. }) => bail!("{name} sees a changed key"),
@@ -259,6 +293,14 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn read_spans(devices: &[DeviceId], store: &SqlCipherStore, group: GroupId) -> Result<Vec<Vec<Span>>> {
+    let spans = devices.iter().map(|device| {
+        let membership = at_once(store.membership(group, *device)).context("a slow store")??;
+        Ok(membership.context("a log without a group")?.spans)
+    });
+    spans.collect()
 }
 
 /// The group that a conversation runs in.

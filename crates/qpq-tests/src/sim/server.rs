@@ -78,14 +78,37 @@ impl Server {
         std::mem::take(&mut *self.grown.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A copy of the files of a running server, between two transactions.
+    pub fn copy(&self) -> Result<Files> {
+        let names = FILES.iter().filter(|name| self.folder.path().join(name).exists());
+        names.map(|name| Ok((*name, std::fs::read(self.folder.path().join(name))?))).collect()
+    }
+
+    /// Puts a copy in the place of what a server that is switched off has.
+    pub fn put_back(&self, files: &Files) -> Result<()> {
+        for name in FILES.iter().chain(&[SHARED_MEMORY]) {
+            let _ = std::fs::remove_file(self.folder.path().join(name));
+        }
+        for (name, bytes) in files {
+            std::fs::write(self.folder.path().join(name), bytes)?;
+        }
+        Ok(())
+    }
+
     /// The database of a server that is switched off.
     pub fn database(&self) -> Result<Vec<u8>> {
         Ok(std::fs::read(database_in(&self.folder))?)
     }
 }
 
+/// Files by name.
+pub type Files = Vec<(&'static str, Vec<u8>)>;
+
+const FILES: [&str; 2] = ["qpq.db", "qpq.db-wal"];
+const SHARED_MEMORY: &str = "qpq.db-shm";
+
 fn database_in(folder: &TempDir) -> PathBuf {
-    folder.path().join("qpq.db")
+    folder.path().join(FILES[0])
 }
 
 fn key() -> DbKey {

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use qpq_core::engine::Query;
-use qpq_core::store::rows::{GroupRow, JoinRow, MessageRow, OutboxRow, Row as _, WishRow};
+use qpq_core::store::memory::MemoryStore;
+use qpq_core::store::rows::{ConversationRow, GroupRow, JoinRow, MessageRow, OutboxRow, Row as _, WishRow};
 use qpq_core::store::{Store as _, Table};
 use qpq_core::view::{ConversationState, GroupInfo, MessageStatus};
-use qpq_proto::ids::{DeviceId, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::stream::EntryKind;
 use qpq_server::store::group::Span;
 
@@ -103,14 +104,16 @@ impl World {
         }
         for (group, log) in &self.oracle.logs {
             for (device, spans) in self.devices.iter().zip(&log.spans) {
-                let Some(Span { left: None, joined }) = spans.last() else { continue };
-                if log.entries.len() as u64 == joined.0 {
+                let Some(span) = spans.last() else { continue };
+                let last = span.left.unwrap_or(Seq(log.entries.len() as u64));
+                // Whoever left reads no further, and whoever was just added has nothing to read.
+                if last == span.joined || span.left.is_some_and(|left| log.is_leave(left)) {
                     continue;
                 }
                 let cursor = GroupRow::load(&device.store, group)?.map_or(Seq(0), |row| row.cursor);
-                if cursor.0 < log.entries.len() as u64 {
-                    let (name, head) = (device.name(), log.entries.len());
-                    return Ok(Some(format!("{name} is at {cursor} of {head} in log {}", log.number)));
+                if cursor < last {
+                    let name = device.name();
+                    return Ok(Some(format!("{name} is at {cursor} of {last} in log {}", log.number)));
                 }
             }
         }
@@ -170,13 +173,38 @@ impl World {
         };
         let rows = device.store.messages(row.conversation, None, usize::MAX, None)?;
         let shown: Vec<Place> = rows.iter().filter_map(|message| Some((message.seq?, message.id))).collect();
+        if self.oracle.excuses.is_server_set_back {
+            return self.check_after_set_back(index, group, &rows);
+        }
         for (seq, _) in &shown {
             ensure!(is_within(&log.spans[index], *seq), "{seq} is shown, and was not for this device");
         }
         for span in &log.spans[index] {
             let is_own = |id: &MessageId| self.oracle.written.get(id).is_some_and(|written| written.by == index);
-            check_span(log, *span, &shown, is_own)?;
+            check_span(log, *span, &shown, self.hole(index, group, &row), is_own)?;
         }
+        Ok(())
+    }
+
+    /// Which entries may be missing: those from the cursor of the backup up to the moment when the device was in again.
+    fn hole(&self, index: usize, group: GroupId, row: &GroupRow) -> Option<(Seq, Seq)> {
+        let (from, to) = *self.oracle.excuses.holes.get(&(index, group))?;
+        let log = self.oracle.logs.get(&group)?;
+        let commits = (1..).zip(&log.entries).filter(|(_, entry)| entry.kind == EntryKind::Commit);
+        let joined = commits.map(|(seq, _)| Seq(seq)).nth((row.joined.0 as usize).saturating_sub(1)).unwrap_or(to);
+        Some((from, to.max(joined)))
+    }
+
+    /// Places in the log mean nothing any more; but whatever is in it is shown, once.
+    fn check_after_set_back(&self, index: usize, group: GroupId, rows: &[MessageRow]) -> Result<()> {
+        let log = self.oracle.logs.get(&group).context("a log")?;
+        let entries = (1..).map(Seq).zip(&log.entries);
+        let missing = entries
+            .filter(|(seq, _)| is_within(&log.spans[index], *seq))
+            .filter_map(|(_, entry)| entry.message)
+            .filter(|id| rows.iter().all(|row| row.id != *id));
+        let (missing, told) = (missing.count() as u64, self.oracle.seen[index].gaps);
+        ensure!(missing <= told, "{missing} messages are missing, and the user was told of {told}");
         Ok(())
     }
 
@@ -186,7 +214,10 @@ impl World {
         let seen = &self.oracle.seen[index];
         let account = &device.account;
         for (id, written) in self.oracle.written.iter().filter(|(_, written)| written.by == index) {
-            let row = find(device.store.clone(), account.identity, account.device, *id)?;
+            if self.oracle.excuses.forgotten.contains(id) {
+                continue;
+            }
+            let row = find(&device.store, account.identity, *id)?;
             let Some(row) = row else { bail!("{:?} is gone", written.text) };
             let place = self.oracle.logs.values().flat_map(|log| &log.entries).any(|entry| entry.message == Some(*id));
             match row.status {
@@ -201,7 +232,7 @@ impl World {
             }
         }
         let quarantined = device.store.scan(Table::Quarantine, &[])?.len();
-        ensure!(quarantined == 0, "{quarantined} entries are in quarantine");
+        ensure!(quarantined == 0 || self.oracle.is_excused(index), "{quarantined} entries are in quarantine");
         Ok(())
     }
 }
@@ -209,13 +240,22 @@ impl World {
 /// A message and where it stands in its log.
 type Place = (Seq, MessageId);
 
-fn check_span(log: &Log, span: Span, shown: &[Place], is_own: impl Fn(&MessageId) -> bool) -> Result<()> {
+fn check_span(
+    log: &Log,
+    span: Span,
+    shown: &[Place],
+    hole: Option<(Seq, Seq)>,
+    is_own: impl Fn(&MessageId) -> bool,
+) -> Result<()> {
     let all = (1..).map(Seq).zip(&log.entries).filter_map(|(seq, entry)| Some((seq, entry.message?)));
     let mut expected: Vec<Place> = all.filter(|(seq, _)| is_within(&[span], *seq)).collect();
     let mut shown: Vec<Place> = shown.iter().filter(|(seq, _)| is_within(&[span], *seq)).copied().collect();
+    if let Some((from, to)) = hole {
+        let there = shown.clone();
+        expected.retain(|place| !(place.0 > from && place.0 <= to) || there.contains(place));
+    }
     // Whoever left does not care any more for what others wrote just before.
-    let last = span.left.and_then(|left| log.entries.get(left.0 as usize - 1));
-    if last.is_some_and(|entry| entry.kind == EntryKind::Proposal) {
+    if span.left.is_some_and(|left| log.is_leave(left)) {
         expected.retain(|(_, id)| !is_own(id));
         shown.retain(|(_, id)| !is_own(id));
         expected.truncate(shown.len());
@@ -227,13 +267,8 @@ fn check_span(log: &Log, span: Span, shown: &[Place], is_own: impl Fn(&MessageId
     Ok(())
 }
 
-fn find(
-    store: qpq_core::store::memory::MemoryStore,
-    sender: IdentityId,
-    _device: DeviceId,
-    id: MessageId,
-) -> Result<Option<MessageRow>> {
-    for conversation in qpq_core::store::rows::ConversationRow::all(&store)? {
+fn find(store: &MemoryStore, sender: IdentityId, id: MessageId) -> Result<Option<MessageRow>> {
+    for conversation in ConversationRow::all(store)? {
         if let Some(row) = store.message(conversation.id, sender, id)? {
             return Ok(Some(row));
         }

@@ -80,7 +80,7 @@ impl World {
             let soon = self.random.below(2 * SECOND);
             self.agenda.after(soon, Event::ServerCrash);
         }
-        Ok(())
+        self.set_back(index)
     }
 
     fn do_something(&mut self, index: usize) -> Result<()> {

@@ -14,6 +14,7 @@ use super::network::{Down, LinkId, Network, Up};
 use super::oracle::Oracle;
 use super::plan::{Options, Plan};
 use super::random::Random;
+use super::restore::Snapshot;
 use super::server::Server;
 use super::settle::Phase;
 use super::store::Pace;
@@ -31,6 +32,8 @@ pub struct World {
     pub(super) network: Rc<RefCell<Network>>,
     pub(super) devices: Vec<Device>,
     pub(super) server: Server,
+    /// A copy of the server's files from some time ago.
+    pub(super) snapshot: Option<Snapshot>,
     pace: Pace,
     tasks: Tasks,
     sessions: Sessions,
@@ -64,6 +67,7 @@ impl World {
             network: Rc::new(RefCell::new(network)),
             devices,
             server,
+            snapshot: None,
             pace,
             tasks: Tasks::default(),
             sessions: Sessions::default(),
@@ -125,6 +129,7 @@ impl World {
             Event::CutAtDevice(link) => self.cut_at_device(link),
             Event::CutAtServer(link) => self.cut_at_server(link),
             Event::ServerCrash => self.crash_server(),
+            Event::ServerStart if self.server.running.is_some() => {}
             Event::ServerStart => {
                 self.server.start(Some(self.pace.clone()))?;
                 self.tell(format_args!("the server runs again"));
@@ -186,12 +191,16 @@ impl World {
             return;
         }
         self.tell(format_args!("the server is killed"));
+        self.stop_server();
+        let down = self.random.below(20 * SECOND);
+        self.agenda.after(down, Event::ServerStart);
+    }
+
+    pub(super) fn stop_server(&mut self) {
         self.tasks.clear();
         self.sessions.borrow_mut().clear();
         self.server.running = None;
         self.network.borrow_mut().server_gone();
-        let down = self.random.below(20 * SECOND);
-        self.agenda.after(down, Event::ServerStart);
     }
 
     fn regularly(&mut self, event: Event, period: u64) {
