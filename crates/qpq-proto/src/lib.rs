@@ -17,6 +17,8 @@ pub mod groups;
 pub mod keys;
 pub mod stream;
 
+pub mod mutation;
+
 /// The code that the Cap'n Proto compiler makes from `schemas/`; regenerate with `cargo xtask schema`.
 #[allow(clippy::all, clippy::unwrap_used, clippy::unimplemented, unused, rust_2018_idioms, missing_docs)]
 #[rustfmt::skip]

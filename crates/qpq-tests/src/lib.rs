@@ -5,4 +5,5 @@ pub mod crash;
 pub mod dice;
 pub mod disk;
 pub mod relay;
+pub mod sim;
 pub mod world;

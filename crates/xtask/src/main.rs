@@ -7,6 +7,7 @@ mod docs;
 mod fuzz;
 mod run;
 mod schema;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ enum Task {
     Bench(bench::Args),
     Crash(crash::Args),
     Fuzz(fuzz::Args),
+    Sim(sim::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +48,6 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Sim(args) => sim::run(&args),
     }
 }

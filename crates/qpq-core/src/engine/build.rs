@@ -4,6 +4,7 @@ use openmls::prelude::KeyPackage;
 use qpq_proto::content::WelcomeBundle;
 use qpq_proto::groups::{Commit, GroupKind, GroupState, NewGroup, Post, SealedWelcome, Who};
 use qpq_proto::ids::{ContentHash, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_trust::group as trust_group;
 use qpq_trust::key_package;
 use qpq_trust::manifest::Manifest;
@@ -170,6 +171,9 @@ impl Ctx<'_> {
         let epoch = group::epoch(&mls);
         let provider = Provider::new(self.crypto, &mut *self.store);
         let built = build(&provider, &self.myself, &mut mls, changes)?;
+        if is_on(Mutation::MergeEarly) {
+            mls.merge_pending_commit(&provider).map_err(Error::mls)?;
+        }
         self.keep_mls(row.group, mls);
         let commit = self.commit_request(&row, epoch, built, &newcomers)?;
         let hash = ContentHash::of(&commit.commit);

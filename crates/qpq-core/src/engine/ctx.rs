@@ -6,6 +6,7 @@ use std::time::Duration;
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 use qpq_proto::ids::{GroupId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
@@ -108,7 +109,8 @@ impl<'a> Ctx<'a> {
     pub fn subscribe(&mut self, row: &GroupRow) -> Result<(), Error> {
         if self.connection.online && is_followed(row.state) {
             let known = self.track(row.group)?.known();
-            self.effect(Effect::Subscribe { log: LogId::Group(row.group), after: row.cursor, known });
+            let after = if is_on(Mutation::SubscribeTooFar) { Seq(row.cursor.0 + 1) } else { row.cursor };
+            self.effect(Effect::Subscribe { log: LogId::Group(row.group), after, known });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use qpq_proto::ids::{GroupId, IdentityId, MessageId};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
@@ -17,8 +18,8 @@ use crate::store::Table;
 use crate::store::decode;
 use crate::store::encode;
 use crate::store::rows::{
-    ConversationRow, EventRowKind, GroupRow, JoinRow, OutboxRow, Row as _, WishKind, WishRef, WishRow,
-    conversation_key, number, set_number,
+    ConversationRow, EventRowKind, GroupRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key, number,
+    set_number,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -43,7 +44,8 @@ impl Ctx<'_> {
             self.account.save(self.store)?;
         }
         // What concerns the log of a group waits until both ends agree about that log.
-        for row in OutboxRow::all(self.store)?.into_iter().filter(|row| row.purpose.group().is_none()) {
+        let unbound = |row: &OutboxRow| row.purpose.group().is_none() && !is_on(Mutation::ForgetOutbox);
+        for row in OutboxRow::all(self.store)?.into_iter().filter(unbound) {
             self.effect(Effect::Request { id: row.id, request: row.request });
         }
         self.renew_key_packages()?;
@@ -68,7 +70,7 @@ impl Ctx<'_> {
         }
         for mut row in OutboxRow::all(self.store)? {
             let may_leave = row.purpose.group().is_none_or(|group| self.connection.subscribed.contains(&group));
-            let due = row.attempts > 0 && row.not_before <= self.now && may_leave;
+            let due = row.attempts > 0 && row.not_before <= self.now && may_leave && !is_on(Mutation::ForgetRetry);
             if due {
                 // Until the next refusal it counts as on its way.
                 row.not_before = Timestamp(u64::MAX);
@@ -308,15 +310,9 @@ impl Ctx<'_> {
         row.save(self.store)?;
         self.delete_mls(row.group)?;
         self.forget_requests(row.group)?;
-        self.ask_for_tree(row.group)?;
-        self.touch(row.conversation);
-        Ok(())
-    }
-
-    /// A Welcome to come back may have overtaken the end.
-    pub(super) fn ask_for_tree(&mut self, group: GroupId) -> Result<(), Error> {
-        if let Some(JoinRow { group, epoch, .. }) = JoinRow::load(self.store, &group)? {
-            self.request(Request::Tree { group, epoch }, Purpose::Tree { group, epoch })?;
+        // A Welcome to come back may have overtaken the end.
+        if !is_on(Mutation::ForgetEarlyWelcome) {
+            self.next_join(row.group)?;
         }
         Ok(())
     }

@@ -74,9 +74,7 @@ impl Ctx<'_> {
             key.open(self.account.device, &entry.payload).map_err(|error| Error::BadInput(error.to_string()))?;
         let bundle = WelcomeBundle::decode(&bytes).map_err(TrustError::from)?;
         let (group, epoch) = (bundle.group, bundle.epoch);
-        if let Some(waiting) = JoinRow::load(self.store, &group)?
-            && waiting.epoch >= epoch
-        {
+        if JoinRow::of_group(self.store, group)?.iter().any(|waiting| waiting.epoch >= epoch) {
             return Err(Error::BadInput("a later Welcome to the same group is there already".into()));
         }
         JoinRow { group, epoch, bundle: bytes.to_vec(), at: entry.at, seq: entry.seq }.save(self.store)?;
@@ -86,7 +84,11 @@ impl Ctx<'_> {
 
     /// The tree has come: the Welcome can be used.
     pub(super) fn join(&mut self, id: GroupId, epoch: Epoch, tree: &[u8]) -> Result<(), Error> {
-        let Some(waiting) = self.waiting_join(id, epoch)? else { return Ok(()) };
+        let Some(waiting) = JoinRow::load(self.store, &(id, epoch))? else { return Ok(()) };
+        if JoinRow::of_group(self.store, id)?.iter().any(|earlier| earlier.epoch < epoch) {
+            // Added, removed and added again while away: one stay after the other.
+            return Ok(());
+        }
         if let Some(known) = GroupRow::load(self.store, &id)?
             && matches!(known.state, ConversationState::Active | ConversationState::Starting)
         {
@@ -99,10 +101,11 @@ impl Ctx<'_> {
             }
             if epoch <= known.joined {
                 // This device has come in by another way, and later.
-                return Ok(JoinRow::delete(self.store, &id)?);
+                JoinRow::delete(self.store, &(id, epoch))?;
+                return self.next_join(id);
             }
         }
-        JoinRow::delete(self.store, &id)?;
+        JoinRow::delete(self.store, &(id, epoch))?;
         match self.join_now(&waiting, tree) {
             Ok(()) => Ok(()),
             Err(error @ (Error::Store(_) | Error::Random(_))) => Err(error),
@@ -111,20 +114,26 @@ impl Ctx<'_> {
                 if GroupRow::load(self.store, &id)?.is_none_or(|known| !is_followed(known.state)) {
                     self.request(Request::RejoinInfo(id), Purpose::ComeIn { group: id })?;
                 }
-                self.quarantine_join(waiting, error.to_string())
+                self.quarantine_join(waiting, error.to_string())?;
+                self.next_join(id)
             }
         }
     }
 
-    /// The Welcome that a tree was asked for, unless a later one has taken its place.
-    fn waiting_join(&mut self, id: GroupId, epoch: Epoch) -> Result<Option<JoinRow>, Error> {
-        Ok(JoinRow::load(self.store, &id)?.filter(|waiting| waiting.epoch == epoch))
+    /// Goes on with the next Welcome to a group that this device is not in, if there is one.
+    pub(super) fn next_join(&mut self, id: GroupId) -> Result<(), Error> {
+        if let Some(waiting) = JoinRow::of_group(self.store, id)?.first() {
+            let (group, epoch) = (id, waiting.epoch);
+            self.request(Request::Tree { group, epoch }, Purpose::Tree { group, epoch })?;
+        }
+        Ok(())
     }
 
     pub(super) fn join_refused(&mut self, id: GroupId, epoch: Epoch, refusal: &Refusal) -> Result<(), Error> {
-        let Some(waiting) = self.waiting_join(id, epoch)? else { return Ok(()) };
-        JoinRow::delete(self.store, &id)?;
-        self.quarantine_join(waiting, refusal.detail.clone())
+        let Some(waiting) = JoinRow::load(self.store, &(id, epoch))? else { return Ok(()) };
+        JoinRow::delete(self.store, &(id, epoch))?;
+        self.quarantine_join(waiting, refusal.detail.clone())?;
+        self.next_join(id)
     }
 
     fn quarantine_join(&mut self, waiting: JoinRow, reason: String) -> Result<(), Error> {
@@ -246,6 +255,7 @@ impl Ctx<'_> {
     pub(super) fn discard_group(&mut self, row: GroupRow) -> Result<(), Error> {
         self.delete_mls(row.group)?;
         GroupRow::delete(self.store, &row.group)?;
+        self.next_join(row.group)?;
         if matches!(row.conversation, ConversationId::Group(_)) {
             return Ok(ConversationRow::delete(self.store, &row.conversation)?);
         }

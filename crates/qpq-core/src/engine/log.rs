@@ -8,6 +8,7 @@ use openmls::prelude::{MlsMessageIn, ProcessedMessage, ProcessedMessageContent, 
 use qpq_proto::content::{Body, Content};
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{ContentHash, GroupId, IdentityId};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_trust::TrustError;
 use qpq_trust::commit::{CommitReview, read_handshake, review, review_leave, state_updates};
@@ -47,7 +48,9 @@ impl Ctx<'_> {
             if entry.seq <= row.cursor {
                 continue;
             }
-            row.cursor = entry.seq;
+            if !is_on(Mutation::DropCursor) {
+                row.cursor = entry.seq;
+            }
             track.take(&entry);
             if self.taken_before(&entry, &mut repair)? {
                 continue;
@@ -99,6 +102,9 @@ impl Ctx<'_> {
             ConversationState::Starting | ConversationState::Active => {}
         }
         if !row.awaiting.is_empty() {
+            if is_on(Mutation::DropBacklog) {
+                return Ok(());
+            }
             return Ok(BacklogRow { group: row.group, entry }.save(self.store)?);
         }
         let taken = match entry.kind {
@@ -248,7 +254,7 @@ impl Ctx<'_> {
         let provider = Provider::new(self.crypto, &mut *self.store);
         mls.merge_staged_commit(&provider, *staged).map_err(Error::mls)?;
         self.keep_mls(row.group, mls);
-        if let Some(pending) = row.pending.take() {
+        if let Some(pending) = row.pending.take_if(|_| !is_on(Mutation::KeepLostCommit)) {
             // Another commit ended the epoch first: the wish is tried again in the next one.
             row.save(self.store)?;
             self.forget_request(pending.request)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::groups::{Commit, RejoinInfo};
 use qpq_proto::ids::{ContentHash, GroupId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, EntryKind, Lineage, LogId, Subscribed};
 use qpq_trust::credential::Leaf;
 use qpq_trust::group as trust_group;
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::mls::{Provider, group, rejoin};
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    BacklogRow, EventRowKind, GroupRow, OutboxRow, OwnRow, QuarantineRow, Rejoin, RepairRow, Row as _, SetBack,
+    BacklogRow, EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Rejoin, RepairRow, Row as _, SetBack,
     WishKind, WishRef, WishRow, conversation_key, number, set_number,
 };
 use crate::store::{Table, decode};
@@ -93,7 +94,12 @@ impl Ctx<'_> {
                 self.must_come_back(&mut row, "the server was set back to an older state")?;
             }
         }
-        for request in OutboxRow::all(self.store)?.into_iter().filter(|row| row.purpose.group() == Some(group)) {
+        let bound = |row: &OutboxRow| row.purpose.group() == Some(group) && !is_on(Mutation::ForgetOutbox);
+        for request in OutboxRow::all(self.store)?.into_iter().filter(bound) {
+            if is_on(Mutation::EncryptAgain) && matches!(request.purpose, Purpose::Post { .. }) {
+                self.forget_request(request.id)?;
+                continue;
+            }
             self.effect(super::Effect::Request { id: request.id, request: request.request });
         }
         self.touch(row.conversation);
@@ -251,7 +257,7 @@ impl Ctx<'_> {
             let waiting: BacklogRow = decode(&bytes)?;
             self.unreadable(row, waiting.entry)?;
         }
-        self.ask_for_tree(row.group)?;
+        self.next_join(row.group)?;
         self.rejoin_wish(row.conversation)
     }
 
@@ -444,6 +450,9 @@ impl Ctx<'_> {
         self.forget_mended(row.group)?;
         if let Some(wish) = self.rejoin_wish_of(row.conversation)? {
             self.settle(&wish, Ok(()))?;
+        }
+        for obsolete in JoinRow::of_group(self.store, row.group)?.iter().filter(|join| join.epoch <= row.joined) {
+            JoinRow::delete(self.store, &obsolete.key())?;
         }
         self.learn_name(row, &state.name)?;
         if !row.leaving.is_empty() {

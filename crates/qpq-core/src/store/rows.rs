@@ -286,11 +286,11 @@ pub struct Owed {
     pub changes: Vec<WishKind>,
 }
 
-/// A Welcome that waits for its tree. No `Debug`: the bundle is open.
+/// A Welcome that waits for its tree, or for the end of an earlier stay in the same group. No `Debug`: the bundle is open.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct JoinRow {
     pub group: GroupId,
-    /// The epoch that it leads into: of two Welcomes to one group the later counts.
+    /// The epoch that it leads into.
     pub epoch: Epoch,
     /// The opened bundle, encoded.
     #[serde(with = "serde_bytes")]
@@ -298,6 +298,13 @@ pub struct JoinRow {
     pub at: Timestamp,
     /// Its place in the inbox, for the quarantine.
     pub seq: Seq,
+}
+
+impl JoinRow {
+    /// All Welcomes to one group, in the order of the stays that they begin.
+    pub fn of_group(store: &dyn Store, group: GroupId) -> Result<Vec<Self>, StoreError> {
+        store.scan(Self::TABLE, &group.0)?.iter().map(|(_, value)| decode(value)).collect()
+    }
 }
 
 /// An entry that waits until the directory has answered for new members.
@@ -403,7 +410,7 @@ row!(GroupRow, Groups, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(ConversationRow, Conversations, ConversationId, |key| conversation_key(*key), |row| row.id);
 row!(OutboxRow, Outbox, u64, |key| key.to_be_bytes().to_vec(), |row| row.id);
 row!(WishRow, Wishes, WishRef, |key| wish_key(*key), |row| WishRef { conversation: row.conversation, id: row.id });
-row!(JoinRow, Joins, GroupId, |key| key.0.to_vec(), |row| row.group);
+row!(JoinRow, Joins, (GroupId, Epoch), |key| group_seq(key.0, Seq(key.1.0)), |row| (row.group, row.epoch));
 row!(OwnRow, Own, ContentHash, |key| key.0.to_vec(), |row| row.hash);
 row!(BacklogRow, Backlog, (GroupId, Seq), |key| group_seq(key.0, key.1), |row| (row.group, row.entry.seq));
 row!(TrackRow, Tracks, GroupId, |key| key.0.to_vec(), |row| row.group);

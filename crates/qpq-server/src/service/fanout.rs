@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qpq_proto::ids::{DeviceId, GroupId};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 
 use crate::store::log::Grown;
@@ -31,6 +32,7 @@ impl Hub {
                         mailbox.grown(LogId::Group(*group), *head, *roster);
                     }
                 }
+                Grown::Inbox { .. } if is_on(Mutation::NoWakeForInbox) => {}
                 Grown::Inbox { device, head } => {
                     if let Some(mailbox) = streams.by_device.get(device) {
                         mailbox.grown(LogId::Inbox, *head, false);

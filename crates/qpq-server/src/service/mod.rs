@@ -69,7 +69,7 @@ pub struct Options {
     pub limits: Limits,
     pub registrations_per_hour: u32,
     pub retention: Duration,
-    /// Threads that validate commits and the like.
+    /// Threads that validate commits and the like. 0: whoever asks for it does it, which suits nobody but simulations.
     pub threads: usize,
 }
 

@@ -1,4 +1,5 @@
-//! Threads for what takes milliseconds of CPU, so that the connections' threads never wait for it.
+//! Threads for what takes milliseconds of CPU, so that the connections' threads never wait for it. A simulation has none:
+//! there everything happens on the caller's thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -14,14 +15,18 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads end when the last handle is gone and the queue is empty.
 pub struct Pool {
-    queue: SyncSender<Job>,
+    /// None: on the caller's own thread.
+    queue: Option<SyncSender<Job>>,
 }
 
 impl Pool {
     pub fn start(threads: usize) -> Self {
+        if threads == 0 {
+            return Self { queue: None };
+        }
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
-        for _ in 0..threads.max(1) {
+        for _ in 0..threads {
             let jobs = jobs.clone();
             std::thread::Builder::new()
                 .name("qpq-crypto".into())
@@ -29,7 +34,7 @@ impl Pool {
                 .spawn(move || run(&jobs))
                 .expect("the operating system starts a thread at start-up");
         }
-        Self { queue }
+        Self { queue: Some(queue) }
     }
 
     /// Runs `work` on one of the threads. A panic in it is the caller's refusal, and nobody else's.
@@ -42,7 +47,14 @@ impl Pool {
         let job: Job = Box::new(move || {
             let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
         });
-        match self.queue.try_send(job) {
+        let queued = match &self.queue {
+            Some(queue) => queue.try_send(job),
+            None => {
+                job();
+                Ok(())
+            }
+        };
+        match queued {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Err(Refusal::later(

@@ -215,6 +215,30 @@ fn who_comes_back_while_away_reads_both_stays() {
 }
 
 #[test]
+fn who_is_added_twice_while_away_reads_both_stays() {
+    with_seeds(
+        |world| {
+            let group = world.create_group(0, "plans", &[2]);
+            world.quiesce();
+            world.disconnect(1);
+            let bob = world.nodes[1].identity;
+            world.change(0, group, WishKind::Add { who: vec![bob] });
+            world.send(0, group, "first stay");
+            world.change(0, group, WishKind::Remove { who: bob });
+            world.send(0, group, "not for bob");
+            world.change(0, group, WishKind::Add { who: vec![bob] });
+            world.send(0, group, "second stay");
+            world.quiesce();
+            world.connect(1);
+            world.quiesce();
+            assert_eq!(world.facts(0, group), world.facts(1, group));
+            assert_eq!(world.texts(1), ["first stay", "second stay"]);
+        },
+        &["alice", "bob", "carol"],
+    );
+}
+
+#[test]
 fn whoever_was_away_catches_up() {
     with_seeds(
         |world| {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::ids::{Epoch, GroupId};
+use qpq_proto::mutation::{Mutation, is_on};
 use tls_codec::Serialize as _;
 
 use super::cache::Held;
@@ -17,6 +18,7 @@ impl Service {
         if !standing.was_member {
             return Err(refuse::no_such_group());
         }
+        let epoch = if is_on(Mutation::NewestTree) { standing.head.epoch } else { epoch };
         if epoch > standing.head.epoch {
             return Err(Refusal::new(Code::NotFound, "the group has not come to that epoch yet"));
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qpq_proto::ids::Seq;
 use qpq_proto::limits;
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{LogId, Position};
 use tokio::sync::Notify;
 
@@ -146,7 +147,8 @@ impl Mailbox {
         };
         // A new subscription in the meantime begins where the device says.
         if subscription.position == reading.position {
-            subscription.position = position.max(reading.position);
+            let skipped = u64::from(is_on(Mutation::SkipEntry));
+            subscription.position = Seq(position.0 + skipped).max(reading.position);
         }
         if !is_all || subscription.head > reading.head {
             state.mark_ready(reading.log);

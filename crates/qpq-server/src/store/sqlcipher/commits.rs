@@ -1,6 +1,7 @@
 //! Ending an epoch: the log, the inboxes, the roster and the epoch change together.
 
-use qpq_proto::ids::{Epoch, GroupId};
+use qpq_proto::ids::{Epoch, GroupId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::EntryKind;
 use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, params};
@@ -48,8 +49,9 @@ pub fn commit(tx: &Tx<'_>, commit: NewCommit, quotas: &Quotas, now: Timestamp) -
         tx.prepare_cached("UPDATE groups SET replay_until = min(coalesce(replay_until, ?2), ?2) WHERE id = ?1")?
             .execute(params![group.id, Number(until.0)])?;
     }
-    for device in commit.removes {
-        members::leave(tx, group.id, device, seq)?;
+    for device in commit.removes.into_iter().filter(|_| !is_on(Mutation::KeepRemoved)) {
+        let left = if is_on(Mutation::LeftTooEarly) { Seq(seq.0 - 1) } else { seq };
+        members::leave(tx, group.id, device, left)?;
         members::remove_leaving(tx, group.id, device)?;
     }
     // Whoever comes from outside needs to see its own commit in the log.
@@ -58,7 +60,8 @@ pub fn commit(tx: &Tx<'_>, commit: NewCommit, quotas: &Quotas, now: Timestamp) -
         members::join(tx, group.id, member, joined)?;
     }
     groups::set_group_info(tx, group.id, &commit.group_info, commit.context)?;
-    for welcome in &commit.welcomes {
+    let swallowed = usize::from(is_on(Mutation::SwallowWelcome) && commit.welcomes.len() > 1);
+    for welcome in commit.welcomes.iter().skip(swallowed) {
         inbox::append(tx, welcome.device, EntryKind::Welcome, &welcome.envelope, now)?;
     }
     Ok(CommitResult::Accepted(seq))

@@ -1,6 +1,7 @@
 //! Key packages: published, claimed once, forgotten when expired.
 
 use qpq_proto::ids::{DeviceId, IdentityId};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -98,7 +99,7 @@ fn claim_for(tx: &Tx<'_>, device: DeviceId, suite: u16, now: Timestamp) -> Resul
     let Some((id, package, last_resort)) = found else {
         return Ok(None);
     };
-    if !last_resort {
+    if !last_resort && !is_on(Mutation::ClaimTwice) {
         tx.prepare_cached("UPDATE key_packages SET package = NULL WHERE id = ?1")?.execute([id])?;
     }
     Ok(Some(Claimed { device, package, last_resort, left: stock(tx, device, suite, now)? }))

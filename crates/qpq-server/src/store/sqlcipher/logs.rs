@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use qpq_proto::groups::Head;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Mark, digest};
 use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -62,7 +63,9 @@ pub fn leave(tx: &Tx<'_>, leave: NewLeave, quotas: &Quotas, now: Timestamp) -> R
     };
     let seq = append(tx, &group, leave.group, entry, now, true)?;
     members::leave(tx, group.id, leave.sender, seq)?;
-    members::add_leaving(tx, group.id, leave.sender)?;
+    if !is_on(Mutation::ForgetLeaving) {
+        members::add_leaving(tx, group.id, leave.sender)?;
+    }
     Ok(PostResult::Accepted(seq))
 }
 
@@ -82,13 +85,13 @@ fn admit(
         return Ok(Admission::Stop(PostResult::NotMember));
     };
     // First of all: whoever repeats a post because the answer was lost may have been removed in the meantime.
-    if let Some(seq) = known(tx, row.id, entry.hash)? {
+    if let Some(seq) = known(tx, row.id, entry.hash)?.filter(|_| !is_on(Mutation::NoDeduplication)) {
         return Ok(Admission::Stop(PostResult::Accepted(seq)));
     }
     if !members::is_member(tx, row.id, sender)? {
         return Ok(Admission::Stop(PostResult::NotMember));
     }
-    if row.head.epoch != entry.epoch {
+    if row.head.epoch != entry.epoch && !is_on(Mutation::AcceptStalePosts) {
         return Ok(Admission::Stop(PostResult::StaleEpoch(row.head)));
     }
     if row.kept >= quotas.log_entries_per_group {

@@ -66,23 +66,43 @@ impl SqlCipherStore {
     /// # Errors
     /// [`DbError::WrongKey`] when the key does not open it, and all others of [`db::open`] and [`db::migrate`].
     pub fn open(path: &Path, key: &DbKey, options: Options) -> Result<Self, DbError> {
-        let mut connection = db::open(path, key, &OpenOptions { cache_kib: WRITER_CACHE_KIB, read_only: false })?;
-        db::migrate(&mut connection, MIGRATIONS)?;
-        let readers = (0..READERS)
-            .map(|_| db::open(path, key, &OpenOptions { cache_kib: READER_CACHE_KIB, read_only: false }))
-            .collect::<Result<Vec<Connection>, DbError>>()?;
+        let connection = migrated(path, key)?;
+        let readers = (0..READERS).map(|_| reader(path, key)).collect::<Result<Vec<Connection>, DbError>>()?;
+        let readers = pool::Readers::start(readers);
+        Ok(Self::assemble(options, readers, |after, writable| writer::Writer::start(connection, after, writable)))
+    }
 
+    /// The same without threads: every operation happens on the caller's thread, a write in a transaction of its own, before
+    /// the method that was called returns. For simulations, where nothing may happen but in the order that they choose.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_inline(path: &Path, key: &DbKey, options: Options) -> Result<Self, DbError> {
+        let connection = migrated(path, key)?;
+        let readers = pool::Readers::inline(reader(path, key)?);
+        Ok(Self::assemble(options, readers, |after, writable| writer::Writer::inline(connection, after, writable)))
+    }
+
+    fn assemble(
+        options: Options,
+        readers: pool::Readers,
+        writer: impl FnOnce(writer::After, Arc<AtomicBool>) -> writer::Writer,
+    ) -> Self {
         let tail = Arc::new(tail::Tail::new());
         let writable = Arc::new(AtomicBool::new(true));
         let after = writer::After { wake: options.wake, tail: tail.clone(), observer: options.observer };
-        Ok(Self {
-            writer: writer::Writer::start(connection, after, writable.clone()),
-            readers: pool::Readers::start(readers),
-            tail,
-            quotas: options.quotas,
-            writable,
-        })
+        Self { writer: writer(after, writable.clone()), readers, tail, quotas: options.quotas, writable }
     }
+}
+
+fn migrated(path: &Path, key: &DbKey) -> Result<Connection, DbError> {
+    let mut connection = db::open(path, key, &OpenOptions { cache_kib: WRITER_CACHE_KIB, read_only: false })?;
+    db::migrate(&mut connection, MIGRATIONS)?;
+    Ok(connection)
+}
+
+fn reader(path: &Path, key: &DbKey) -> Result<Connection, DbError> {
+    db::open(path, key, &OpenOptions { cache_kib: READER_CACHE_KIB, read_only: false })
 }
 
 /// Half the memory of a small server goes into not reading pages twice.

@@ -1,4 +1,4 @@
-//! The threads that read, each with a connection of its own.
+//! The threads that read, each with a connection of its own; or one connection for whoever asks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -16,6 +16,8 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 pub struct Readers {
     queue: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    /// Instead of the threads: the caller reads.
+    inline: Option<Mutex<Connection>>,
 }
 
 impl Readers {
@@ -32,7 +34,12 @@ impl Readers {
                     .expect("the operating system starts a thread at start-up")
             })
             .collect();
-        Self { queue: Some(queue), threads }
+        Self { queue: Some(queue), threads, inline: None }
+    }
+
+    /// Without threads: everything has been read when [`Self::submit`] returns.
+    pub fn inline(connection: Connection) -> Self {
+        Self { queue: None, threads: Vec::new(), inline: Some(Mutex::new(connection)) }
     }
 
     /// Runs `work` on one of the connections.
@@ -47,12 +54,16 @@ impl Readers {
                 .unwrap_or_else(|_| Err(StoreError::Internal("a store operation panicked".into())));
             let _ = reply.send(outcome);
         });
-        let queued = match &self.queue {
-            Some(queue) => queue.try_send(job).map_err(|error| match error {
+        let queued = match (&self.queue, &self.inline) {
+            (Some(queue), _) => queue.try_send(job).map_err(|error| match error {
                 TrySendError::Full(_) => StoreError::Busy,
                 TrySendError::Disconnected(_) => StoreError::Closed,
             }),
-            None => Err(StoreError::Closed),
+            (None, Some(connection)) => {
+                job(&connection.lock().unwrap_or_else(PoisonError::into_inner));
+                Ok(())
+            }
+            (None, None) => Err(StoreError::Closed),
         };
         Box::pin(async move {
             queued?;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use qpq_proto::ids::{GroupId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::time::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
@@ -127,9 +128,10 @@ impl Group {
 
     /// The newest position that everybody who may read it has acknowledged.
     fn acknowledged(&self, tx: &Tx<'_>) -> Result<u64, StoreError> {
-        let mut select = tx.prepare_cached(
-            "SELECT min(cursor) FROM members WHERE group_no = ?1 AND (left_seq IS NULL OR cursor < left_seq)",
-        )?;
+        let slowest = if is_on(Mutation::SweepTooEarly) { "max" } else { "min" };
+        let mut select = tx.prepare_cached(&format!(
+            "SELECT {slowest}(cursor) FROM members WHERE group_no = ?1 AND (left_seq IS NULL OR cursor < left_seq)"
+        ))?;
         let cursor = select.query_row([self.no], |row| row.get::<_, Option<Number>>(0))?;
         Ok(cursor.map_or(self.head, |number| number.0))
     }

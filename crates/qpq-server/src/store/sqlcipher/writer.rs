@@ -2,11 +2,12 @@
 //! them in one flush, and only then answers anybody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use qpq_proto::mutation::{Mutation, is_on};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,6 +34,15 @@ pub struct After {
 pub struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
+    /// Instead of the thread: the caller writes.
+    inline: Option<Mutex<Inline>>,
+}
+
+/// What the thread would own.
+struct Inline {
+    connection: Connection,
+    after: After,
+    writable: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -43,7 +53,12 @@ impl Writer {
             .stack_size(STACK)
             .spawn(move || run(&connection, jobs, &after, &writable))
             .expect("the operating system starts a thread at start-up");
-        Self { queue: Some(queue), thread: Some(thread) }
+        Self { queue: Some(queue), thread: Some(thread), inline: None }
+    }
+
+    /// Without a thread: each job is a batch of its own, and committed when [`Self::submit`] returns.
+    pub fn inline(connection: Connection, after: After, writable: Arc<AtomicBool>) -> Self {
+        Self { queue: None, thread: None, inline: Some(Mutex::new(Inline { connection, after, writable })) }
     }
 
     /// Queues `work`. The answer comes after the commit that holds it.
@@ -67,6 +82,11 @@ impl Writer {
 
     /// At once if there is room, so that jobs run in the order of the calls.
     fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Late> {
+        if let Some(inline) = &self.inline {
+            let Inline { connection, after, writable } = &*inline.lock().unwrap_or_else(PoisonError::into_inner);
+            commit(connection, &mut vec![job], after, writable);
+            return Ok(());
+        }
         let Some(queue) = &self.queue else {
             return Err(Late { queue: None, job });
         };
@@ -142,29 +162,34 @@ where
 fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, after: &After, writable: &AtomicBool) {
     let mut batch = Vec::with_capacity(BATCH);
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let started = Instant::now();
-        let size = batch.len();
-        match transact(connection, &mut batch) {
-            Ok(pending) => {
-                if !writable.swap(true, Ordering::Relaxed) {
-                    tracing::info!("the disk can be written again");
-                }
-                after.tail.apply(pending.appended, &pending.erased);
-                if !pending.grown.is_empty() {
-                    (after.wake)(&pending.grown);
-                }
-                batch.drain(..).for_each(|job| job.answer(Ok(())));
-            }
-            Err(error) => {
-                tracing::error!(%error, jobs = size, "transaction failed");
-                if let StoreError::Unwritable(_) = error {
-                    writable.store(false, Ordering::Relaxed);
-                }
-                batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
-            }
-        }
-        (after.observer)(size, started.elapsed());
+        commit(connection, &mut batch, after, writable);
     }
+}
+
+/// One transaction, with what has to happen before and after its answers.
+fn commit(connection: &Connection, batch: &mut Vec<Box<dyn Job>>, after: &After, writable: &AtomicBool) {
+    let started = Instant::now();
+    let size = batch.len();
+    match transact(connection, batch) {
+        Ok(pending) => {
+            if !writable.swap(true, Ordering::Relaxed) {
+                tracing::info!("the disk can be written again");
+            }
+            after.tail.apply(pending.appended, &pending.erased);
+            if !pending.grown.is_empty() {
+                (after.wake)(&pending.grown);
+            }
+            batch.drain(..).for_each(|job| job.answer(Ok(())));
+        }
+        Err(error) => {
+            tracing::error!(%error, jobs = size, "transaction failed");
+            if let StoreError::Unwritable(_) = error {
+                writable.store(false, Ordering::Relaxed);
+            }
+            batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
+        }
+    }
+    (after.observer)(size, started.elapsed());
 }
 
 fn transact(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
@@ -176,6 +201,9 @@ fn transact(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pendi
 }
 
 fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+    if is_on(Mutation::AnswerBeforeCommit) && !connection.is_autocommit() {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+    }
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let tx = Tx::new(connection);
     for job in batch {
@@ -191,7 +219,9 @@ fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pendin
         }
         connection.prepare_cached("RELEASE job")?.execute([])?;
     }
-    connection.prepare_cached("COMMIT")?.execute([])?;
+    if !is_on(Mutation::AnswerBeforeCommit) {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+    }
     Ok(tx.into_pending())
 }
 

@@ -1,0 +1,290 @@
+//! The end: the network heals, everything must come to rest in a bounded time, and then everything must agree.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use qpq_core::engine::Query;
+use qpq_core::store::memory::MemoryStore;
+use qpq_core::store::rows::{ConversationRow, GroupRow, JoinRow, MessageRow, OutboxRow, Row as _, WishRow};
+use qpq_core::store::{Store as _, Table};
+use qpq_core::view::{ConversationState, GroupInfo, MessageStatus};
+use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::stream::EntryKind;
+use qpq_server::store::group::Span;
+
+use super::agenda::{Event, SECOND};
+use super::oracle::{Log, group_of, is_within};
+use super::world::World;
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Users act, and harm is done.
+    Storm,
+    /// Nothing new happens; until this time everything must have come to rest.
+    Calm {
+        until: u64,
+    },
+    /// Everybody has written once more, to see that every group still works.
+    Proof {
+        until: u64,
+    },
+    Over,
+}
+
+impl World {
+    /// The storm is over.
+    pub(super) fn heal(&mut self) {
+        self.tell(format_args!("the storm is over"));
+        self.plan.heal();
+        self.network.borrow_mut().heal();
+        for device in &mut self.devices {
+            device.away_until = 0;
+        }
+        let now = self.agenda.micros();
+        for index in 0..self.devices.len() {
+            self.agenda.after(SECOND, Event::Start(index));
+        }
+        self.phase = Phase::Calm { until: now + PATIENCE };
+        self.agenda.after(LOOK, Event::Look);
+    }
+
+    /// Has everything come to rest?
+    pub(super) fn look(&mut self) -> Result<()> {
+        let (Phase::Calm { until } | Phase::Proof { until }) = self.phase else { return Ok(()) };
+        match self.unrest()? {
+            Some(what) if self.agenda.micros() > until => bail!("the network is quiet, and {what}"),
+            Some(_) => {}
+            None if matches!(self.phase, Phase::Calm { .. }) => {
+                self.tell(format_args!("everything is quiet; everybody writes once more"));
+                self.check_all()?;
+                for index in 0..self.devices.len() {
+                    for conversation in self.conversations(index)? {
+                        self.send(index, conversation)?;
+                    }
+                }
+                self.phase = Phase::Proof { until: self.agenda.micros() + PATIENCE };
+            }
+            None => {
+                self.check_all()?;
+                self.phase = Phase::Over;
+            }
+        }
+        self.agenda.after(LOOK, Event::Look);
+        Ok(())
+    }
+
+    /// What is still under way.
+    fn unrest(&mut self) -> Result<Option<String>> {
+        let now = self.agenda.now();
+        for device in &mut self.devices {
+            let name = device.account.name.to_string();
+            if !device.engine.is_online() || !device.news.is_empty() {
+                return Ok(Some(format!("{name} is not connected")));
+            }
+            if device.subscriptions == 0 || device.caught_up != device.subscriptions {
+                let (some, all) = (device.caught_up, device.subscriptions);
+                return Ok(Some(format!("{name} has caught up with {some} of {all} logs")));
+            }
+            if let Some(wish) = WishRow::all(&device.store)?.first() {
+                let row = group_of(&device.store, wish.conversation)?;
+                let row = row.map(|group| GroupRow::load(&device.store, &group)).transpose()?.flatten();
+                let group = row.map(|row| (row.state, row.pending.is_some(), row.awaiting, row.wait_for));
+                return Ok(Some(format!("{name} still has the wish {:?}; its group: {group:?}", wish.kind)));
+            }
+            if let Some(request) = OutboxRow::all(&device.store)?.first() {
+                return Ok(Some(format!("{name} waits for an answer to {:?}", request.purpose)));
+            }
+            if !JoinRow::all(&device.store)?.is_empty() {
+                return Ok(Some(format!("{name} has a Welcome that waits")));
+            }
+            if !Query::new(&mut device.store).is_quiet(now)? {
+                return Ok(Some(format!("{name} is not quiet")));
+            }
+        }
+        for (group, log) in &self.oracle.logs {
+            for (device, spans) in self.devices.iter().zip(&log.spans) {
+                let Some(span) = spans.last() else { continue };
+                let last = span.left.unwrap_or(Seq(log.entries.len() as u64));
+                // Whoever left reads no further, and whoever was just added has nothing to read.
+                if last == span.joined || span.left.is_some_and(|left| log.is_leave(left)) {
+                    continue;
+                }
+                let cursor = GroupRow::load(&device.store, group)?.map_or(Seq(0), |row| row.cursor);
+                if cursor < last {
+                    let name = device.name();
+                    return Ok(Some(format!("{name} is at {cursor} of {last} in log {}", log.number)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_all(&mut self) -> Result<()> {
+        let groups: Vec<_> = self.oracle.logs.iter().map(|(group, log)| (log.number, *group)).collect();
+        for (number, group) in groups {
+            self.check_agreement(group).with_context(|| format!("group {number}"))?;
+            for index in 0..self.devices.len() {
+                let name = self.devices[index].account.name.clone();
+                self.check_history(index, group).with_context(|| format!("{name} in group {number}"))?;
+            }
+        }
+        for index in 0..self.devices.len() {
+            self.check_own(index).with_context(|| format!("{}'s own messages", self.devices[index].name()))?;
+        }
+        Ok(())
+    }
+
+    /// All members agree with each other and with the server about who is in, which epoch it is and what it is called.
+    fn check_agreement(&mut self, group: GroupId) -> Result<()> {
+        let log = self.oracle.logs.get(&group).context("a log")?;
+        let commits = log.entries.iter().filter(|entry| entry.kind == EntryKind::Commit).count() as u64;
+        let members: Vec<usize> = (0..self.devices.len()).filter(|index| is_current(&log.spans[*index])).collect();
+        let expected: BTreeSet<IdentityId> =
+            members.iter().map(|index| self.devices[*index].account.identity).collect();
+        let mut first: Option<(String, String)> = None;
+        for index in 0..self.devices.len() {
+            let device = &mut self.devices[index];
+            let name = device.account.name.to_string();
+            let row = GroupRow::load(&device.store, &group)?;
+            let is_active = row.as_ref().is_some_and(|row| row.state == ConversationState::Active);
+            ensure!(is_active == members.contains(&index), "{name} is a member: {is_active}, says the device");
+            let Some(row) = row.filter(|_| is_active) else { continue };
+            let info = Query::new(&mut device.store).group_info(row.conversation)?.context("a group")?;
+            ensure!(info.epoch.0 == commits, "{name} is in epoch {} of {commits}", info.epoch);
+            let roster: BTreeSet<_> = info.members.iter().map(|member| member.contact.identity).collect();
+            ensure!(roster == expected, "{name} has {} members, the server {}", roster.len(), expected.len());
+            let facts = facts(&info, &row.name);
+            match &first {
+                Some((other, theirs)) => ensure!(facts == *theirs, "{name} has {facts}, {other} has {theirs}"),
+                None => first = Some((name, facts)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every message of the log is shown, once and in order, where it was for this device.
+    fn check_history(&self, index: usize, group: GroupId) -> Result<()> {
+        let device = &self.devices[index];
+        let log = self.oracle.logs.get(&group).context("a log")?;
+        let Some(row) = GroupRow::load(&device.store, &group)? else {
+            ensure!(log.spans[index].is_empty(), "it is unknown on this device");
+            return Ok(());
+        };
+        let rows = device.store.messages(row.conversation, None, usize::MAX, None)?;
+        let shown: Vec<Place> = rows.iter().filter_map(|message| Some((message.seq?, message.id))).collect();
+        if self.oracle.excuses.is_server_set_back {
+            return self.check_after_set_back(index, group, &rows);
+        }
+        for (seq, _) in &shown {
+            ensure!(is_within(&log.spans[index], *seq), "{seq} is shown, and was not for this device");
+        }
+        for span in &log.spans[index] {
+            let is_own = |id: &MessageId| self.oracle.written.get(id).is_some_and(|written| written.by == index);
+            check_span(log, *span, &shown, self.hole(index, group, &row), is_own)?;
+        }
+        Ok(())
+    }
+
+    /// Which entries may be missing: those from the cursor of the backup up to the moment when the device was in again.
+    fn hole(&self, index: usize, group: GroupId, row: &GroupRow) -> Option<(Seq, Seq)> {
+        let (from, to) = *self.oracle.excuses.holes.get(&(index, group))?;
+        let log = self.oracle.logs.get(&group)?;
+        let commits = (1..).zip(&log.entries).filter(|(_, entry)| entry.kind == EntryKind::Commit);
+        let joined = commits.map(|(seq, _)| Seq(seq)).nth((row.joined.0 as usize).saturating_sub(1)).unwrap_or(to);
+        Some((from, to.max(joined)))
+    }
+
+    /// Places in the log mean nothing any more; but whatever is in it is shown, once.
+    fn check_after_set_back(&self, index: usize, group: GroupId, rows: &[MessageRow]) -> Result<()> {
+        let log = self.oracle.logs.get(&group).context("a log")?;
+        let entries = (1..).map(Seq).zip(&log.entries);
+        let missing = entries
+            .filter(|(seq, _)| is_within(&log.spans[index], *seq))
+            .filter_map(|(_, entry)| entry.message)
+            .filter(|id| rows.iter().all(|row| row.id != *id));
+        let (missing, told) = (missing.count() as u64, self.oracle.seen[index].gaps);
+        ensure!(missing <= told, "{missing} messages are missing, and the user was told of {told}");
+        Ok(())
+    }
+
+    /// Everything that its user wrote was either sent, and is in a log, or refused, and is in none.
+    fn check_own(&self, index: usize) -> Result<()> {
+        let device = &self.devices[index];
+        let seen = &self.oracle.seen[index];
+        let account = &device.account;
+        for (id, written) in self.oracle.written.iter().filter(|(_, written)| written.by == index) {
+            if self.oracle.excuses.forgotten.contains(id) {
+                continue;
+            }
+            let row = find(&device.store, account.identity, *id)?;
+            let Some(row) = row else { bail!("{:?} is gone", written.text) };
+            let place = self.oracle.logs.values().flat_map(|log| &log.entries).any(|entry| entry.message == Some(*id));
+            match row.status {
+                MessageStatus::Sent => {
+                    ensure!(place, "{:?} counts as sent, and is in no log", written.text);
+                    ensure!(seen.sent.contains_key(id), "that {:?} is sent was never said", written.text);
+                }
+                MessageStatus::Failed(reason) => {
+                    ensure!(!place, "{:?} counts as refused ({reason}), and is in a log", written.text);
+                }
+                other => bail!("{:?} is {other:?}", written.text),
+            }
+        }
+        let quarantined = device.store.scan(Table::Quarantine, &[])?.len();
+        ensure!(quarantined == 0 || self.oracle.is_excused(index), "{quarantined} entries are in quarantine");
+        Ok(())
+    }
+}
+
+/// A message and where it stands in its log.
+type Place = (Seq, MessageId);
+
+fn check_span(
+    log: &Log,
+    span: Span,
+    shown: &[Place],
+    hole: Option<(Seq, Seq)>,
+    is_own: impl Fn(&MessageId) -> bool,
+) -> Result<()> {
+    let all = (1..).map(Seq).zip(&log.entries).filter_map(|(seq, entry)| Some((seq, entry.message?)));
+    let mut expected: Vec<Place> = all.filter(|(seq, _)| is_within(&[span], *seq)).collect();
+    let mut shown: Vec<Place> = shown.iter().filter(|(seq, _)| is_within(&[span], *seq)).copied().collect();
+    if let Some((from, to)) = hole {
+        let there = shown.clone();
+        expected.retain(|place| !(place.0 > from && place.0 <= to) || there.contains(place));
+    }
+    // Whoever left does not care any more for what others wrote just before.
+    if span.left.is_some_and(|left| log.is_leave(left)) {
+        expected.retain(|(_, id)| !is_own(id));
+        shown.retain(|(_, id)| !is_own(id));
+        expected.truncate(shown.len());
+    }
+    if let Some((missing, _)) = expected.iter().find(|message| !shown.contains(message)) {
+        bail!("{missing} is missing");
+    }
+    ensure!(expected == shown, "what is shown is not what the log says: {} for {}", shown.len(), expected.len());
+    Ok(())
+}
+
+fn find(store: &MemoryStore, sender: IdentityId, id: MessageId) -> Result<Option<MessageRow>> {
+    for conversation in ConversationRow::all(store)? {
+        if let Some(row) = store.message(conversation.id, sender, id)? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+fn is_current(spans: &[Span]) -> bool {
+    spans.last().is_some_and(|span| span.left.is_none())
+}
+
+fn facts(info: &GroupInfo, name: &str) -> String {
+    let members = info.members.iter().map(|member| (member.contact.identity.short(), member.is_admin, member.devices));
+    format!("{name:?} {:?} {:?}", info.epoch, members.collect::<BTreeSet<_>>())
+}
+
+/// Longer than anything waits: for the removal of somebody who left, a pause before a connection, a repetition.
+const PATIENCE: u64 = 900 * SECOND;
+const LOOK: u64 = 5 * SECOND;
