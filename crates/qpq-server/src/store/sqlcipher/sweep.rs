@@ -105,8 +105,12 @@ impl Group {
             .execute(params![self.no, Number(needed)])?;
         if old > 0 {
             // From here on repeating the request is no longer recognised.
-            tx.prepare_cached("DELETE FROM log WHERE group_no = ?1 AND seq <= ?2 AND payload IS NULL")?
+            let forgotten = tx
+                .prepare_cached("DELETE FROM log WHERE group_no = ?1 AND seq <= ?2 AND payload IS NULL")?
                 .execute(params![self.no, Number(old.min(limit))])?;
+            if forgotten > 0 {
+                tx.repeats().forget(self.no);
+            }
             tx.prepare_cached("DELETE FROM members WHERE group_no = ?1 AND left_seq <= ?2 AND left_seq < ?3")?
                 .execute(params![self.no, Number(old), Number(self.head)])?;
         }
