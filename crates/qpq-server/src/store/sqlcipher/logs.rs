@@ -117,10 +117,11 @@ pub fn append(
 fn insert(tx: &Tx<'_>, group: &GroupRow, entry: &Appended, now: Timestamp) -> Result<Seq, StoreError> {
     let seq = Seq(group.head.seq.0 + 1);
     tx.prepare_cached(
-        "INSERT INTO log (group_no, seq, kind, epoch, at, expires, hash, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO log (id, group_no, seq, kind, epoch, at, expires, hash, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
+        row::entry_id(group.id, seq),
         group.id,
         Number(seq.0),
         row::kind_number(entry.kind),
@@ -153,13 +154,14 @@ pub fn read(
     upto: Seq,
     limit: ReadLimit,
 ) -> Result<Batch, StoreError> {
+    let reached = upto.max(after);
+    let Some(GroupRow { id, .. }) = groups::find(connection, group)? else {
+        return Ok(Batch { entries: Vec::new(), reached });
+    };
     let mut select = connection.prepare_cached(
-        "SELECT seq, kind, at, payload FROM log
-         WHERE group_no = (SELECT id FROM groups WHERE group_id = ?1) AND seq > ?2 AND seq <= ?3
-             AND payload IS NOT NULL
-         ORDER BY seq",
+        "SELECT seq, kind, at, payload FROM log WHERE id > ?1 AND id <= ?2 AND payload IS NOT NULL ORDER BY id",
     )?;
-    let mut rows = select.query(params![group.0, Number(after.0), Number(upto.0)])?;
+    let mut rows = select.query([row::entry_id(id, after), row::entry_id(id, upto)])?;
     let (mut entries, mut bytes) = (Vec::<Arc<Entry>>::new(), 0);
     while let Some(row) = rows.next()? {
         if entries.len() >= limit.entries || (!entries.is_empty() && bytes >= limit.bytes) {
@@ -176,7 +178,7 @@ pub fn read(
         bytes += entry.payload.len();
         entries.push(Arc::new(entry));
     }
-    Ok(Batch { entries, reached: upto.max(after) })
+    Ok(Batch { entries, reached })
 }
 
 pub fn acknowledge(tx: &Tx<'_>, positions: &[LogPosition]) -> Result<(), StoreError> {

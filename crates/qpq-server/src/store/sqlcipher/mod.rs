@@ -93,7 +93,7 @@ const READERS: usize = 3;
 
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
-    Migration { version: 2, name: "repeats", sql: include_str!("migrations/0002_repeats.sql") },
+    Migration { version: 2, name: "log", sql: include_str!("migrations/0002_log.sql") },
 ];
 
 impl From<DbError> for StoreError {

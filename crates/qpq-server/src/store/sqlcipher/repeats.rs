@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
 
-use super::row::{self, Number};
+use super::row;
 
 /// The messages of the groups that were posted to last.
 pub struct Repeats {
@@ -50,9 +50,8 @@ impl Repeats {
         let Some(hint) = self.hint(connection, group_no, hash)? else {
             return Ok(None);
         };
-        let mut confirm =
-            connection.prepare_cached("SELECT 1 FROM log WHERE group_no = ?1 AND seq = ?2 AND hash = ?3")?;
-        if confirm.exists(params![group_no, Number(hint.0), hash.0])? {
+        let mut confirm = connection.prepare_cached("SELECT 1 FROM log WHERE id = ?1 AND hash = ?2")?;
+        if confirm.exists(params![row::entry_id(group_no, hint), hash.0])? {
             return Ok(Some(hint));
         }
         search(connection, group_no, hash)
@@ -165,8 +164,8 @@ mod tests {
     fn append(connection: &Connection, group_no: i64, seq: u64, hash: ContentHash) {
         connection
             .execute(
-                "INSERT INTO log (group_no, seq, kind, epoch, at, hash) VALUES (?1, ?2, 0, 0, 0, ?3)",
-                params![group_no, Number(seq), hash.0],
+                "INSERT INTO log (id, group_no, seq, kind, epoch, at, hash) VALUES (?1, ?2, ?3, 0, 0, 0, ?4)",
+                params![row::entry_id(group_no, Seq(seq)), group_no, row::integer(seq), hash.0],
             )
             .unwrap();
     }

@@ -77,7 +77,10 @@ impl Entries {
 
     fn erase(&mut self, group: GroupId, seq: Seq) {
         let Some(log) = self.by_group.get_mut(&group) else { return };
-        if let Ok(index) = log.binary_search_by_key(&seq, |entry| entry.seq) {
+        // The oldest one mostly, which makes room for a new one.
+        if log.front().is_some_and(|entry| entry.seq == seq) {
+            log.pop_front();
+        } else if let Ok(index) = log.binary_search_by_key(&seq, |entry| entry.seq) {
             log.remove(index);
         }
         if log.is_empty() {
