@@ -11,6 +11,7 @@ use qpq_client::{EventKind, Suite};
 use qpq_core::account::generate;
 
 use super::deliver::{PATIENCE, person};
+use super::probe::cpu_seconds;
 use super::{Figure, Target};
 use crate::world::Server;
 
@@ -46,7 +47,7 @@ fn catching_up() -> Result<Vec<Figure>> {
     alice.wait_sent(last, Duration::from_secs(120))?;
     let bob = qpq_client::Client::open(&bob_options, &qpq_client::SecretString::new(crate::world::PASSWORD.into()))?;
     let mut events = bob.events("bench")?;
-    let before = cpu_seconds()?;
+    let before = cpu_seconds(std::process::id())?;
     let begin = Instant::now();
     bob.connect();
     let mut shown = 0;
@@ -54,7 +55,7 @@ fn catching_up() -> Result<Vec<Figure>> {
         let event = events.next(PATIENCE)?.context("a message never came")?;
         shown += u32::from(matches!(event.kind, EventKind::Message(_)));
     }
-    let (wall, cpu) = (begin.elapsed().as_secs_f64(), cpu_seconds()? - before);
+    let (wall, cpu) = (begin.elapsed().as_secs_f64(), cpu_seconds(std::process::id())? - before);
     let pure = pure_decryption()?;
     Ok(vec![Figure {
         name: "catch up: 1000 messages".into(),
@@ -145,14 +146,6 @@ impl Device {
         let package = KeyPackageIn::tls_deserialize_exact_bytes(&bytes)?;
         Ok(package.validate(self.provider.crypto(), ProtocolVersion::Mls10)?)
     }
-}
-
-/// User and system time of this process.
-fn cpu_seconds() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().context("stat")?.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks / 100.0)
 }
 
 const MESSAGES: u32 = 1000;

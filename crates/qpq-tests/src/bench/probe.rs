@@ -4,7 +4,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::median;
 
@@ -35,6 +35,17 @@ pub fn single_inserts_per_second(folder: &Path, count: u32) -> Result<f64> {
     }
     Ok(f64::from(count) / begin.elapsed().as_secs_f64())
 }
+
+/// User and system time of a process and all its threads, in seconds.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(')').next().context("stat")?.split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok(ticks / TICKS_PER_SECOND)
+}
+
+/// Linux has told user space the same for ever.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Resident memory of a process, in KiB.
 pub fn resident_kib(pid: u32) -> Result<f64> {

@@ -9,7 +9,7 @@ use qpq_io::rpc::connect::{ClientConnection, Connector, ServerAddress};
 use qpq_io::rpc::frame::FrameLimit;
 use qpq_io::rpc::pin::ServerTrust;
 use qpq_io::rpc::vat::connect_vat;
-use qpq_proto::generated::{gateway_capnp, groups_capnp, stream_capnp};
+use qpq_proto::generated::{gateway_capnp, groups_capnp, keys_capnp, stream_capnp};
 use qpq_trust::opaque::identifiers;
 use qpq_trust::proof;
 use rand_opaque::OsRng;
@@ -38,6 +38,7 @@ impl opaque_ke::ksf::Ksf for Identity {
 /// One authenticated connection. Must live inside a `LocalSet`.
 pub struct Session {
     pub account: AccountRow,
+    pub directory: keys_capnp::directory::Client,
     pub groups: groups_capnp::groups::Client,
     pub delivery: stream_capnp::delivery::Client,
     _connection: ClientConnection,
@@ -85,8 +86,13 @@ fn granted(
     match reply.which()? {
         gateway_capnp::session_reply::Session(session) => {
             let session = session?;
-            let (groups, delivery) = (session.get_groups()?, session.get_delivery()?);
-            Ok(Session { account, groups, delivery, _connection: connection })
+            Ok(Session {
+                account,
+                directory: session.get_directory()?,
+                groups: session.get_groups()?,
+                delivery: session.get_delivery()?,
+                _connection: connection,
+            })
         }
         gateway_capnp::session_reply::Refused(refusal) => bail!("refused: {}", refusal?.get_detail()?.to_str()?),
     }

@@ -5,6 +5,7 @@ mod connection;
 mod identifiers;
 mod options;
 mod server;
+mod socket;
 mod stats;
 mod worker;
 

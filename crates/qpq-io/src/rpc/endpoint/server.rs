@@ -10,6 +10,7 @@ use futures::future::join_all;
 use quinn::{Endpoint, Incoming, TokioRuntime};
 use tokio::time::timeout;
 
+use super::socket::ServerSocket;
 use super::worker::{GRACE, LINGER, Worker};
 use super::{Handler, ServerOptions, ServerStats};
 use crate::Error;
@@ -34,10 +35,10 @@ impl Server {
     pub fn bind(options: ServerOptions, certificate: ReloadableCertificate) -> Result<Self, Error> {
         let failed = |e| Error::io(format!("cannot listen on {}", options.listen), e);
         let socket = std::net::UdpSocket::bind(options.listen).map_err(failed)?;
-        let endpoint = Endpoint::new(
+        let endpoint = Endpoint::new_with_abstract_socket(
             options.endpoint_config(),
             Some(options.server_config(&certificate)?),
-            socket,
+            ServerSocket::new(socket).map_err(failed)?,
             Arc::new(TokioRuntime),
         )
         .map_err(failed)?;

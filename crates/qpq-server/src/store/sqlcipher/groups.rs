@@ -13,6 +13,7 @@ use super::tx::Tx;
 use super::{Quotas, commits, logs, members};
 
 /// A group's row.
+#[derive(Clone, Copy)]
 pub struct GroupRow {
     pub id: i64,
     pub head: Head,
@@ -26,6 +27,16 @@ pub fn find(connection: &Connection, group: GroupId) -> Result<Option<GroupRow>,
         Ok(GroupRow { id: row.get(0)?, head: logs::head(row, 1, 2)?, kept: row::number(row, 3)? })
     });
     Ok(found.optional()?)
+}
+
+/// Writes what posting changes.
+pub fn write_head(tx: &Tx<'_>, row: &GroupRow) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE groups SET head_seq = ?2, kept = ?3 WHERE id = ?1")?.execute(params![
+        row.id,
+        Number(row.head.seq.0),
+        Number(row.kept)
+    ])?;
+    Ok(())
 }
 
 pub fn create(tx: &Tx<'_>, new: NewGroupRecord, quotas: &Quotas, now: Timestamp) -> Result<CreateResult, StoreError> {

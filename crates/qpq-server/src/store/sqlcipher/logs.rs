@@ -29,7 +29,18 @@ pub struct Appended {
     pub expires: Option<Timestamp>,
 }
 
+/// Changes everything or nothing: the last statement is the only one that writes.
 pub fn post(tx: &Tx<'_>, post: NewPost, quotas: &Quotas, now: Timestamp) -> Result<PostResult, StoreError> {
+    let Some(group) = tx.posting(post.group)? else {
+        return Ok(PostResult::NotMember);
+    };
+    // First of all: whoever repeats a post because the answer was lost may have been removed in the meantime.
+    if let Some(seq) = tx.repeats().find(tx, group.id, post.hash)?.filter(|_| !is_on(Mutation::NoDeduplication)) {
+        return Ok(PostResult::Accepted(seq));
+    }
+    if let Some(obstacle) = obstacle(tx, &group, post.sender, post.epoch, quotas)? {
+        return Ok(obstacle);
+    }
     let entry = Appended {
         kind: EntryKind::Message,
         epoch: post.epoch,
@@ -37,18 +48,21 @@ pub fn post(tx: &Tx<'_>, post: NewPost, quotas: &Quotas, now: Timestamp) -> Resu
         payload: post.payload,
         expires: post.expires,
     };
-    Ok(match admit(tx, post.group, post.sender, &entry, quotas)? {
-        Admission::Go(group) => PostResult::Accepted(append(tx, &group, post.group, entry, now, false)?),
-        Admission::Stop(result) => result,
-    })
+    let seq = insert(tx, &group, &entry, now)?;
+    tx.posted(post.group, entry.hash, entry.at(post.group, seq, now));
+    Ok(PostResult::Accepted(seq))
 }
 
 pub fn leave(tx: &Tx<'_>, leave: NewLeave, quotas: &Quotas, now: Timestamp) -> Result<PostResult, StoreError> {
+    let Some(group) = groups::find(tx, leave.group)? else {
+        return Ok(PostResult::NotMember);
+    };
     // The first time has ended the membership, so a repetition is recognised before that is asked for.
-    if let Some(group) = groups::find(tx, leave.group)?
-        && let Some(seq) = known(tx, group.id, leave.hash)?
-    {
+    if let Some(seq) = known(tx, group.id, leave.hash)? {
         return Ok(PostResult::Accepted(seq));
+    }
+    if let Some(obstacle) = obstacle(tx, &group, leave.sender, leave.epoch, quotas)? {
+        return Ok(obstacle);
     }
     let entry = Appended {
         kind: EntryKind::Proposal,
@@ -56,10 +70,6 @@ pub fn leave(tx: &Tx<'_>, leave: NewLeave, quotas: &Quotas, now: Timestamp) -> R
         hash: leave.hash,
         payload: leave.payload,
         expires: None,
-    };
-    let group = match admit(tx, leave.group, leave.sender, &entry, quotas)? {
-        Admission::Go(group) => group,
-        Admission::Stop(result) => return Ok(result),
     };
     let seq = append(tx, &group, leave.group, entry, now, true)?;
     members::leave(tx, group.id, leave.sender, seq)?;
@@ -69,38 +79,27 @@ pub fn leave(tx: &Tx<'_>, leave: NewLeave, quotas: &Quotas, now: Timestamp) -> R
     Ok(PostResult::Accepted(seq))
 }
 
-enum Admission {
-    Go(GroupRow),
-    Stop(PostResult),
-}
-
-fn admit(
+/// Why `sender` may not append something of this epoch, if it may not.
+fn obstacle(
     tx: &Tx<'_>,
-    group: GroupId,
+    group: &GroupRow,
     sender: DeviceId,
-    entry: &Appended,
+    epoch: Epoch,
     quotas: &Quotas,
-) -> Result<Admission, StoreError> {
-    let Some(row) = groups::find(tx, group)? else {
-        return Ok(Admission::Stop(PostResult::NotMember));
-    };
-    // First of all: whoever repeats a post because the answer was lost may have been removed in the meantime.
-    if let Some(seq) = known(tx, row.id, entry.hash)?.filter(|_| !is_on(Mutation::NoDeduplication)) {
-        return Ok(Admission::Stop(PostResult::Accepted(seq)));
+) -> Result<Option<PostResult>, StoreError> {
+    if !members::is_member(tx, group.id, sender)? {
+        return Ok(Some(PostResult::NotMember));
     }
-    if !members::is_member(tx, row.id, sender)? {
-        return Ok(Admission::Stop(PostResult::NotMember));
+    if group.head.epoch != epoch && !is_on(Mutation::AcceptStalePosts) {
+        return Ok(Some(PostResult::StaleEpoch(group.head)));
     }
-    if row.head.epoch != entry.epoch && !is_on(Mutation::AcceptStalePosts) {
-        return Ok(Admission::Stop(PostResult::StaleEpoch(row.head)));
+    if group.kept >= quotas.log_entries_per_group {
+        return Ok(Some(PostResult::Quota("log_entries_per_group")));
     }
-    if row.kept >= quotas.log_entries_per_group {
-        return Ok(Admission::Stop(PostResult::Quota("log_entries_per_group")));
-    }
-    Ok(Admission::Go(row))
+    Ok(None)
 }
 
-/// Appends at the head. The epoch grows with a commit; `roster` says that who may read is about to change.
+/// Appends a handshake at the head. The epoch grows with a commit; `roster` says that who may read is about to change.
 pub fn append(
     tx: &Tx<'_>,
     group: &GroupRow,
@@ -109,12 +108,23 @@ pub fn append(
     now: Timestamp,
     roster: bool,
 ) -> Result<Seq, StoreError> {
+    let seq = insert(tx, group, &entry, now)?;
+    let ends_epoch = i64::from(entry.kind == EntryKind::Commit);
+    tx.prepare_cached("UPDATE groups SET head_seq = ?2, kept = kept + 1, epoch = epoch + ?3 WHERE id = ?1")?
+        .execute(params![group.id, Number(seq.0), ends_epoch])?;
+    tx.appended(entry.at(id, seq, now));
+    tx.grown(Grown::Group { group: id, head: seq, roster });
+    Ok(seq)
+}
+
+fn insert(tx: &Tx<'_>, group: &GroupRow, entry: &Appended, now: Timestamp) -> Result<Seq, StoreError> {
     let seq = Seq(group.head.seq.0 + 1);
     tx.prepare_cached(
-        "INSERT INTO log (group_no, seq, kind, epoch, at, expires, hash, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO log (id, group_no, seq, kind, epoch, at, expires, hash, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
+        row::entry_id(group.id, seq),
         group.id,
         Number(seq.0),
         row::kind_number(entry.kind),
@@ -124,17 +134,19 @@ pub fn append(
         entry.hash.0,
         entry.payload
     ])?;
-    let ends_epoch = i64::from(entry.kind == EntryKind::Commit);
-    tx.prepare_cached("UPDATE groups SET head_seq = ?2, kept = kept + 1, epoch = epoch + ?3 WHERE id = ?1")?
-        .execute(params![group.id, Number(seq.0), ends_epoch])?;
-    tx.appended(Entry { log: LogId::Group(id), seq, at: now, kind: entry.kind, payload: entry.payload });
-    tx.grown(Grown::Group { group: id, head: seq, roster });
     Ok(seq)
 }
 
-/// Where the log has an entry with this hash.
+impl Appended {
+    fn at(self, group: GroupId, seq: Seq, now: Timestamp) -> Entry {
+        Entry { log: LogId::Group(group), seq, at: now, kind: self.kind, payload: self.payload }
+    }
+}
+
+/// Where the log has the handshake with this hash.
 pub fn known(connection: &Connection, group_no: i64, hash: ContentHash) -> Result<Option<Seq>, StoreError> {
-    let mut select = connection.prepare_cached("SELECT seq FROM log WHERE group_no = ?1 AND hash = ?2")?;
+    let mut select =
+        connection.prepare_cached("SELECT seq FROM log WHERE group_no = ?1 AND hash = ?2 AND kind <> 0")?;
     Ok(select.query_row(params![group_no, hash.0], |row| row::number(row, 0).map(Seq)).optional()?)
 }
 
@@ -142,9 +154,10 @@ pub fn agreed(connection: &Connection, group: GroupId, marks: &[Mark]) -> Result
     let Some(row) = groups::find(connection, group)? else {
         return Ok(None);
     };
-    let mut select = connection.prepare_cached("SELECT hash FROM log WHERE group_no = ?1 AND seq = ?2")?;
+    let group_no = row.id;
+    let mut select = connection.prepare_cached("SELECT hash FROM log WHERE id = ?1")?;
     for mark in marks.iter().filter(|mark| mark.seq <= row.head.seq) {
-        let hash = select.query_row(params![row.id, Number(mark.seq.0)], |row| row.get(0)).optional()?;
+        let hash = select.query_row([row::entry_id(group_no, mark.seq)], |row| row.get(0)).optional()?;
         if hash.is_none_or(|hash| digest(ContentHash(hash)) == mark.digest) {
             return Ok(Some(*mark));
         }
@@ -159,13 +172,14 @@ pub fn read(
     upto: Seq,
     limit: ReadLimit,
 ) -> Result<Batch, StoreError> {
+    let reached = upto.max(after);
+    let Some(GroupRow { id, .. }) = groups::find(connection, group)? else {
+        return Ok(Batch { entries: Vec::new(), reached });
+    };
     let mut select = connection.prepare_cached(
-        "SELECT seq, kind, at, payload FROM log
-         WHERE group_no = (SELECT id FROM groups WHERE group_id = ?1) AND seq > ?2 AND seq <= ?3
-             AND payload IS NOT NULL
-         ORDER BY seq",
+        "SELECT seq, kind, at, payload FROM log WHERE id > ?1 AND id <= ?2 AND payload IS NOT NULL ORDER BY id",
     )?;
-    let mut rows = select.query(params![group.0, Number(after.0), Number(upto.0)])?;
+    let mut rows = select.query([row::entry_id(id, after), row::entry_id(id, upto)])?;
     let (mut entries, mut bytes) = (Vec::<Arc<Entry>>::new(), 0);
     while let Some(row) = rows.next()? {
         if entries.len() >= limit.entries || (!entries.is_empty() && bytes >= limit.bytes) {
@@ -182,7 +196,7 @@ pub fn read(
         bytes += entry.payload.len();
         entries.push(Arc::new(entry));
     }
-    Ok(Batch { entries, reached: upto.max(after) })
+    Ok(Batch { entries, reached })
 }
 
 pub fn acknowledge(tx: &Tx<'_>, positions: &[LogPosition]) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 //! readers.
 
 mod pool;
+mod repeats;
 mod row;
 mod tail;
 mod tx;
@@ -88,7 +89,7 @@ impl SqlCipherStore {
         readers: pool::Readers,
         writer: impl FnOnce(writer::After, Arc<AtomicBool>) -> writer::Writer,
     ) -> Self {
-        let tail = Arc::new(tail::Tail::new());
+        let tail = Arc::new(tail::Tail::default());
         let writable = Arc::new(AtomicBool::new(true));
         let after = writer::After { wake: options.wake, tail: tail.clone(), observer: options.observer };
         Self { writer: writer(after, writable.clone()), readers, tail, quotas: options.quotas, writable }
@@ -115,6 +116,7 @@ const READERS: usize = 3;
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
     Migration { version: 2, name: "group infos", sql: include_str!("migrations/0002_group_infos.sql") },
+    Migration { version: 3, name: "log", sql: include_str!("migrations/0003_log.sql") },
 ];
 
 impl From<DbError> for StoreError {
@@ -141,8 +143,12 @@ impl From<rusqlite::Error> for StoreError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, Seq};
+    use qpq_proto::time::Timestamp;
+
     use super::*;
     use crate::store::Store as _;
+    use crate::store::group::{NewPost, PostResult};
 
     fn open(path: &Path) -> SqlCipherStore {
         let quotas = Quotas { log_entries_per_group: 1, inbox_entries_per_device: 1, key_packages_per_device: 1 };
@@ -191,6 +197,32 @@ mod tests {
         assert_eq!(good.await, Ok(vec![1]));
         assert!(bad.await.is_err() && worse.await.is_err());
         assert_eq!(after.await, Ok(vec![3]));
+    }
+
+    #[tokio::test]
+    async fn what_the_first_version_wrote_is_still_recognised() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("qpq.db");
+        let mut old = db::open(&path, &DbKey::from_bytes([7; 32]), &OpenOptions::default()).unwrap();
+        db::migrate(&mut old, &MIGRATIONS[..1]).unwrap();
+        old.execute_batch(
+            "INSERT INTO groups (id, group_id, creator, request, head_seq, kept, created)
+                 VALUES (1, zeroblob(16), x'', x'', 2, 2, 0);
+             INSERT INTO log (group_no, seq, kind, epoch, at, hash, payload) VALUES (1, 1, 0, 0, 0, zeroblob(32), x'01');
+             INSERT INTO log (group_no, seq, kind, epoch, at, hash, payload)
+                 VALUES (1, 2, 2, 0, 0, randomblob(32), x'02');",
+        )
+        .unwrap();
+        let leave: Vec<u8> = old.query_row("SELECT hash FROM log WHERE seq = 2", [], |row| row.get(0)).unwrap();
+        drop(old);
+        let store = open(&path);
+        let (group, sender) = (GroupId([0; 16]), DeviceId([1; 16]));
+        let post =
+            NewPost { group, sender, epoch: Epoch(0), hash: ContentHash([0; 32]), payload: vec![1], expires: None };
+        assert_eq!(store.post(post, Timestamp(0)).await, Ok(PostResult::Accepted(Seq(1))));
+        let hash = ContentHash(leave.try_into().unwrap());
+        let standing = store.standing(group, sender, Some(hash)).await.unwrap().unwrap();
+        assert_eq!(standing.known, Some(Seq(2)));
     }
 
     #[tokio::test]

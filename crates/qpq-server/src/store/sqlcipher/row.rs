@@ -1,5 +1,6 @@
 //! Domain types in columns.
 
+use qpq_proto::ids::Seq;
 use qpq_proto::stream::EntryKind;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Row, ToSql};
@@ -28,6 +29,11 @@ impl ToSql for Number {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(integer(self.0)))
     }
+}
+
+/// The id of an entry: those of one group follow each other. Neither part ever comes near its 31 and 32 bits.
+pub fn entry_id(group_no: i64, seq: Seq) -> i64 {
+    group_no << 32 | integer(seq.0.min(u64::from(u32::MAX)))
 }
 
 /// Times beyond the column's range are as good as never.

@@ -84,7 +84,7 @@ impl Store for SqlCipherStore {
 
     fn post(&self, post: NewPost, now: Timestamp) -> Reply<PostResult> {
         let quotas = self.quotas;
-        self.writer.submit(move |tx| logs::post(tx, post, &quotas, now))
+        self.writer.submit_atomic(move |tx| logs::post(tx, post, &quotas, now))
     }
 
     fn commit(&self, commit: NewCommit, now: Timestamp) -> Reply<CommitResult> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use qpq_proto::ids::{GroupId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::time::Timestamp;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, ToSql, params};
 
 use crate::store::StoreError;
 use crate::store::log::Swept;
@@ -50,8 +50,7 @@ fn expired(tx: &Tx<'_>, now: Timestamp) -> Result<u64, StoreError> {
     })?;
     let found = rows.collect::<Result<Vec<_>, _>>()?;
     for (group_no, group, seq) in &found {
-        tx.prepare_cached("UPDATE log SET payload = NULL WHERE group_no = ?1 AND seq = ?2")?
-            .execute(params![group_no, Number(seq.0)])?;
+        tx.prepare_cached("UPDATE log SET payload = NULL WHERE id = ?1")?.execute([row::entry_id(*group_no, *seq)])?;
         tx.prepare_cached("UPDATE groups SET kept = kept - 1 WHERE id = ?1")?.execute([group_no])?;
         tx.erased(*group, *seq);
     }
@@ -85,10 +84,8 @@ impl Group {
             erased += self.erase(
                 tx,
                 "UPDATE log SET payload = NULL
-                 WHERE group_no = ?1 AND seq > ?2 AND seq <= ?3 AND payload IS NOT NULL AND (kind <> 1 OR epoch < ?4)",
-                self.swept,
-                limit,
-                needed,
+                 WHERE id > ?1 AND id <= ?2 AND payload IS NOT NULL AND (kind <> 1 OR epoch < ?3)",
+                params![self.entry(self.swept), self.entry(limit), Number(needed)],
             )?;
             tx.prepare_cached("UPDATE groups SET swept_seq = ?2 WHERE id = ?1")?
                 .execute(params![self.no, Number(limit)])?;
@@ -97,17 +94,19 @@ impl Group {
         erased += self.erase(
             tx,
             "UPDATE log SET payload = NULL
-             WHERE group_no = ?1 AND seq > ?2 AND seq <= ?3 AND payload IS NOT NULL AND kind = 1 AND epoch < ?4",
-            0,
-            self.swept,
-            needed,
+             WHERE group_no = ?1 AND seq <= ?2 AND payload IS NOT NULL AND kind = 1 AND epoch < ?3",
+            params![self.no, Number(self.swept), Number(needed)],
         )?;
         tx.prepare_cached("DELETE FROM snapshots WHERE group_no = ?1 AND epoch < ?2")?
             .execute(params![self.no, Number(needed)])?;
         if old > 0 {
             // From here on repeating the request is no longer recognised.
-            tx.prepare_cached("DELETE FROM log WHERE group_no = ?1 AND seq <= ?2 AND payload IS NULL")?
-                .execute(params![self.no, Number(old.min(limit))])?;
+            let forgotten = tx
+                .prepare_cached("DELETE FROM log WHERE id > ?1 AND id <= ?2 AND payload IS NULL")?
+                .execute([self.entry(0), self.entry(old.min(limit))])?;
+            if forgotten > 0 {
+                tx.repeats().forget(self.no);
+            }
             tx.prepare_cached("DELETE FROM members WHERE group_no = ?1 AND left_seq <= ?2 AND left_seq < ?3")?
                 .execute(params![self.no, Number(old), Number(self.head)])?;
         }
@@ -116,13 +115,14 @@ impl Group {
 
     /// The newest position such that everything up to it is older than `cutoff`.
     fn older_than(&self, tx: &Tx<'_>, cutoff: Timestamp) -> Result<u64, StoreError> {
-        let mut first = tx.prepare_cached("SELECT at < ?2 FROM log WHERE group_no = ?1 ORDER BY seq LIMIT 1")?;
-        if !first.query_row(params![self.no, Number(cutoff.0)], |row| row.get(0)).optional()?.unwrap_or(false) {
+        let all = params![self.entry(0), self.entry(self.head), Number(cutoff.0)];
+        let mut first = tx.prepare_cached("SELECT at < ?3 FROM log WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT 1")?;
+        if !first.query_row(all, |row| row.get(0)).optional()?.unwrap_or(false) {
             return Ok(0);
         }
         let mut young =
-            tx.prepare_cached("SELECT seq FROM log WHERE group_no = ?1 AND at >= ?2 ORDER BY seq LIMIT 1")?;
-        let young = young.query_row(params![self.no, Number(cutoff.0)], |row| row::number(row, 0)).optional()?;
+            tx.prepare_cached("SELECT seq FROM log WHERE id > ?1 AND id <= ?2 AND at >= ?3 ORDER BY id LIMIT 1")?;
+        let young = young.query_row(all, |row| row::number(row, 0)).optional()?;
         Ok(young.map_or(self.head, |seq| seq.saturating_sub(1)))
     }
 
@@ -146,9 +146,12 @@ impl Group {
         Ok(select.query_row(params![self.no, Number(cutoff.0)], |row| row::number(row, 0))?)
     }
 
-    fn erase(&self, tx: &Tx<'_>, sql: &str, after: u64, upto: u64, needed: u64) -> Result<u64, StoreError> {
-        let erased =
-            tx.prepare_cached(sql)?.execute(params![self.no, Number(after), Number(upto), Number(needed)])? as u64;
+    fn entry(&self, seq: u64) -> i64 {
+        row::entry_id(self.no, Seq(seq))
+    }
+
+    fn erase(&self, tx: &Tx<'_>, sql: &str, params: &[&dyn ToSql]) -> Result<u64, StoreError> {
+        let erased = tx.prepare_cached(sql)?.execute(params)? as u64;
         if erased > 0 {
             tracing::debug!(group = %self.id.short(), erased, "swept");
             tx.prepare_cached("UPDATE groups SET kept = kept - ?2 WHERE id = ?1")?

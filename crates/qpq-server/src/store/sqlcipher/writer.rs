@@ -1,5 +1,5 @@
-//! The one thread that writes. It takes whatever has queued up, runs each job in a savepoint of its own, commits all of
-//! them in one flush, and only then answers anybody.
+//! The one thread that writes. It takes whatever has queued up, runs each job in a savepoint of its own unless it needs
+//! none, commits all of them in one flush, and only then answers anybody.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::store::log::Wake;
 use crate::store::{Reply, StoreError};
 
+use super::repeats::Repeats;
 use super::tail::Tail;
 use super::tx::{Pending, Tx};
 
@@ -41,6 +42,7 @@ pub struct Writer {
 /// What the thread would own.
 struct Inline {
     connection: Connection,
+    repeats: Repeats,
     after: After,
     writable: Arc<AtomicBool>,
 }
@@ -58,7 +60,8 @@ impl Writer {
 
     /// Without a thread: each job is a batch of its own, and committed when [`Self::submit`] returns.
     pub fn inline(connection: Connection, after: After, writable: Arc<AtomicBool>) -> Self {
-        Self { queue: None, thread: None, inline: Some(Mutex::new(Inline { connection, after, writable })) }
+        let inline = Inline { connection, repeats: Repeats::new(), after, writable };
+        Self { queue: None, thread: None, inline: Some(Mutex::new(inline)) }
     }
 
     /// Queues `work`. The answer comes after the commit that holds it.
@@ -67,8 +70,25 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.queue_up(work, false)
+    }
+
+    /// The same for a post, which leaves nothing behind when it fails, and so goes without a savepoint.
+    pub fn submit_atomic<T, F>(&self, work: F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.queue_up(work, true)
+    }
+
+    fn queue_up<T, F>(&self, work: F, is_atomic: bool) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let call = Call { work: Some(work), outcome: Err(StoreError::Closed), reply };
+        let call = Call { work: Some(work), is_atomic, outcome: Err(StoreError::Closed), reply };
         let queued = self.enqueue(Box::new(call));
         Box::pin(async move {
             match queued {
@@ -83,8 +103,8 @@ impl Writer {
     /// At once if there is room, so that jobs run in the order of the calls.
     fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Late> {
         if let Some(inline) = &self.inline {
-            let Inline { connection, after, writable } = &*inline.lock().unwrap_or_else(PoisonError::into_inner);
-            commit(connection, &mut vec![job], after, writable);
+            let Inline { connection, repeats, after, writable } = &*inline.lock().unwrap_or_else(PoisonError::into_inner);
+            commit(connection, repeats, &mut vec![job], after, writable);
             return Ok(());
         }
         let Some(queue) = &self.queue else {
@@ -124,6 +144,8 @@ async fn wait_for_room(queue: &mpsc::WeakSender<Box<dyn Job>>, job: Box<dyn Job>
 
 /// A piece of work together with its caller.
 trait Job: Send {
+    /// An error of it has changed nothing.
+    fn is_atomic(&self) -> bool;
     /// Errors mean: undo what it did.
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
     /// Answers the caller; an error replaces whatever `run` had to say.
@@ -132,6 +154,7 @@ trait Job: Send {
 
 struct Call<T, F> {
     work: Option<F>,
+    is_atomic: bool,
     outcome: Result<T, StoreError>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -141,6 +164,10 @@ where
     T: Send + 'static,
     F: FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
 {
+    fn is_atomic(&self) -> bool {
+        self.is_atomic
+    }
+
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let Some(work) = self.work.take() else {
             return Ok(());
@@ -161,16 +188,23 @@ where
 
 fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, after: &After, writable: &AtomicBool) {
     let mut batch = Vec::with_capacity(BATCH);
+    let repeats = Repeats::new();
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
-        commit(connection, &mut batch, after, writable);
+        commit(connection, &repeats, &mut batch, after, writable);
     }
 }
 
 /// One transaction, with what has to happen before and after its answers.
-fn commit(connection: &Connection, batch: &mut Vec<Box<dyn Job>>, after: &After, writable: &AtomicBool) {
+fn commit(
+    connection: &Connection,
+    repeats: &Repeats,
+    batch: &mut Vec<Box<dyn Job>>,
+    after: &After,
+    writable: &AtomicBool,
+) {
     let started = Instant::now();
     let size = batch.len();
-    match transact(connection, batch) {
+    match transact(connection, repeats, batch) {
         Ok(pending) => {
             if !writable.swap(true, Ordering::Relaxed) {
                 tracing::info!("the disk can be written again");
@@ -189,40 +223,54 @@ fn commit(connection: &Connection, batch: &mut Vec<Box<dyn Job>>, after: &After,
             batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
         }
     }
+    repeats.trim();
     (after.observer)(size, started.elapsed());
 }
 
-fn transact(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
-    let outcome = attempt(connection, batch);
+fn transact(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+    let outcome = attempt(connection, repeats, batch);
     if outcome.is_err() && !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
     }
     outcome
 }
 
-fn attempt(connection: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+fn attempt(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
     if is_on(Mutation::AnswerBeforeCommit) && !connection.is_autocommit() {
         connection.prepare_cached("COMMIT")?.execute([])?;
     }
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let tx = Tx::new(connection);
+    let tx = Tx::new(connection, repeats);
     for job in batch {
-        let mark = tx.mark();
-        connection.prepare_cached("SAVEPOINT job")?.execute([])?;
-        if let Err(error) = job.run(&tx) {
-            // SQLite has ended the whole transaction when the disk is full or fails.
-            if connection.is_autocommit() || matches!(error, StoreError::Unwritable(_)) {
-                return Err(error);
-            }
-            connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
-            tx.undo_to(&mark);
+        if job.is_atomic() {
+            job.run(&tx).or_else(|error| survive(&tx, error))?;
+        } else {
+            tx.settle()?;
+            run_in_savepoint(&tx, job.as_mut())?;
         }
-        connection.prepare_cached("RELEASE job")?.execute([])?;
     }
+    tx.settle()?;
     if !is_on(Mutation::AnswerBeforeCommit) {
         connection.prepare_cached("COMMIT")?.execute([])?;
     }
     Ok(tx.into_pending())
+}
+
+fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
+    let mark = tx.mark();
+    tx.prepare_cached("SAVEPOINT job")?.execute([])?;
+    if let Err(error) = job.run(tx) {
+        survive(tx, error)?;
+        tx.prepare_cached("ROLLBACK TO job")?.execute([])?;
+        tx.undo_to(&mark);
+    }
+    tx.prepare_cached("RELEASE job")?.execute([])?;
+    Ok(())
+}
+
+/// SQLite has ended the whole transaction when the disk is full or fails; other errors concern one job.
+fn survive(tx: &Tx<'_>, error: StoreError) -> Result<(), StoreError> {
+    if tx.is_autocommit() || matches!(error, StoreError::Unwritable(_)) { Err(error) } else { Ok(()) }
 }
 
 /// Jobs that may wait. At thousands of jobs a second this is well below a second's work; more would only grow latency.

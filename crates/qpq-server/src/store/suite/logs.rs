@@ -6,11 +6,11 @@ use qpq_proto::ids::{Epoch, Seq};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
-use crate::store::group::{PostResult, Snapshot};
+use crate::store::group::{CommitResult, PostResult, Snapshot};
 use crate::store::log::{Grown, LogPosition, ReadLimit};
 use crate::store::sqlcipher::Quotas;
 
-use super::world::{ALL, GROUP, NOW, World, commit, device, post};
+use super::world::{ALL, GROUP, NOW, World, commit, device, leave, post};
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -84,6 +84,40 @@ async fn what_everybody_has_is_swept_but_still_recognised() {
     assert_eq!(world.visible(2).await, ["two"]);
     assert_eq!(world.post(1, 1, "three").await, PostResult::Accepted(Seq(4)));
     assert_eq!(world.store.sweep(0, NOW, MONTH).await.unwrap().erased, 0, "nobody may acknowledge what is to come");
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_retention_time_is_not_recognised_any_more() {
+    let world = World::new();
+    world.group(&[1, 2]).await;
+    assert_eq!(world.post(1, 1, "one").await, PostResult::Accepted(Seq(2)));
+    let later = NOW.after(MONTH + Duration::from_secs(1));
+    world.store.sweep(0, later, MONTH).await.unwrap();
+    assert_eq!(world.post(1, 1, "one").await, PostResult::Accepted(Seq(3)));
+    assert_eq!(world.post(1, 1, "one").await, PostResult::Accepted(Seq(3)));
+}
+
+#[tokio::test]
+async fn posts_and_commits_that_share_a_transaction_see_each_other() {
+    let world = World::new();
+    world.group(&[1, 2]).await;
+    let post = |epoch, text: &str| world.store.post(post(1, epoch, text), NOW);
+    let (first, again) = (post(1, "one"), post(1, "one"));
+    let commit = world.store.commit(commit(2, 1, &[], &[]), NOW);
+    let (late, second) = (post(1, "late"), post(2, "two"));
+    let left = world.store.leave(leave(1, 2), NOW);
+    let (outside, repeated) = (post(2, "outside"), post(2, "two"));
+    let head = Head { epoch: Epoch(2), seq: Seq(3) };
+    assert_eq!(first.await, Ok(PostResult::Accepted(Seq(2))));
+    assert_eq!(again.await, Ok(PostResult::Accepted(Seq(2))));
+    assert_eq!(commit.await, Ok(CommitResult::Accepted(Seq(3))));
+    assert_eq!(late.await, Ok(PostResult::StaleEpoch(head)));
+    assert_eq!(second.await, Ok(PostResult::Accepted(Seq(4))));
+    assert_eq!(left.await, Ok(PostResult::Accepted(Seq(5))));
+    assert_eq!(outside.await, Ok(PostResult::NotMember));
+    assert_eq!(repeated.await, Ok(PostResult::Accepted(Seq(4))));
+    let standing = world.store.standing(GROUP, device(2), None).await.unwrap().unwrap();
+    assert_eq!(standing.head, Head { epoch: Epoch(2), seq: Seq(5) });
 }
 
 #[tokio::test]
