@@ -342,6 +342,26 @@ impl Client {
         self.change(group, WishKind::UpdateKey)
     }
 
+    /// What is not as it should be: groups that are being mended, messages that could not be read.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn troubles(&self) -> Result<Vec<Trouble>, Error> {
+        self.look(|query| query.troubles())
+    }
+
+    /// Takes a fresh start in a conversation (an external commit, RFC 9420 section 12.4.3.2). Messages that come in until it is
+    /// done cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when this device is not in it.
+    pub fn mend(&self, conversation: ConversationId) -> Result<WishId, Error> {
+        match self.command(Command::Mend(conversation))? {
+            Answer::Wish(wish) => Ok(WishId(wish)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     fn change(&self, conversation: ConversationId, kind: WishKind) -> Result<WishId, Error> {
         match self.command(Command::Change { conversation, kind })? {
             Answer::Wish(wish) => Ok(WishId(wish)),

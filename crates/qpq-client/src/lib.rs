@@ -22,7 +22,7 @@ pub use options::Options;
 
 pub use qpq_core::view::{
     Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message,
-    MessageStatus, Trust,
+    MessageStatus, Trouble, Trust,
 };
 pub use qpq_io::rpc::connect::ServerAddress;
 pub use qpq_io::rpc::tls::Fingerprint;

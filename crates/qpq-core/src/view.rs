@@ -65,6 +65,18 @@ pub struct Conversation {
     pub last: Option<Message>,
 }
 
+/// Something that is not as it should be in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub conversation: Conversation,
+    /// Why this device has to come back into the group, while it has to.
+    pub mending: Option<String>,
+    /// Why the last attempt failed.
+    pub obstacle: Option<String>,
+    /// Messages that could not be read; they are kept.
+    pub unreadable: usize,
+}
+
 /// What `/group-info` shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupInfo {

@@ -8,6 +8,7 @@ use qpq_proto::account::UserName;
 use qpq_proto::content::Content;
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{Epoch, IdentityId, MessageId};
+use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 use qpq_trust::group as trust_group;
 use qpq_trust::policy;
@@ -19,11 +20,12 @@ use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::store::rows::{
     AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow, OutboxRow,
-    QuarantineRow, Row as _, WishKind, WishRow, conversation_key,
+    QuarantineRow, RepairRow, Row as _, WishKind, WishRow, conversation_key,
 };
 use crate::store::{Store, StoreError, Table, decode};
 use crate::view::{
-    Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message, Trust,
+    Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message, Trouble,
+    Trust,
 };
 
 /// A look at the store.
@@ -317,16 +319,35 @@ impl<'a> Query<'a> {
                 Some(group) => GroupRow::load(self.store, &group)?.map(|row| row.state),
                 None => None,
             };
-            if state != Some(ConversationState::Broken) {
+            // What else is wished in a broken group waits until this device has come back.
+            if state != Some(ConversationState::Broken) || wish.kind == WishKind::Rejoin {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
+    /// What is not as it should be.
+    pub fn troubles(&self) -> Result<Vec<Trouble>, Error> {
+        let quarantine = QuarantineRow::all(self.store)?;
+        let mut troubles = Vec::new();
+        for row in GroupRow::all(self.store)? {
+            let kept = quarantine.iter().filter(|kept| kept.entry.log == LogId::Group(row.group)).count();
+            let rejoin = RepairRow::load(self.store, &row.group)?.and_then(|repair| repair.rejoin);
+            let (mending, obstacle) = rejoin.map_or((None, None), |rejoin| (Some(rejoin.reason), rejoin.trouble));
+            if (mending.is_some() || kept > 0)
+                && let Some(conversation) = self.conversation(row.conversation)?
+            {
+                troubles.push(Trouble { conversation, mending, obstacle, unreadable: kept });
+            }
+        }
+        Ok(troubles)
+    }
+
     /// Wishes of the user that are not carried out.
     pub fn waiting(&self) -> Result<usize, Error> {
-        let own = |wish: &&WishRow| wish.kind != WishKind::RemoveLeavers;
+        let own =
+            |wish: &&WishRow| !matches!(wish.kind, WishKind::RemoveLeavers | WishKind::Rejoin | WishKind::Tell { .. });
         Ok(WishRow::all(self.store)?.iter().filter(own).count())
     }
 

@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::mls::{Provider, group, rejoin};
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    BacklogRow, EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Rejoin, RepairRow, Row as _, SetBack,
-    WishKind, WishRef, WishRow, conversation_key, number, set_number,
+    BacklogRow, EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Rejoin, RepairRow, Row as _,
+    SetBack, WishKind, WishRef, WishRow, conversation_key, number, set_number,
 };
 use crate::store::{Table, decode};
 use crate::view::{ConversationId, ConversationState, MessageStatus};

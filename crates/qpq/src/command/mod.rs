@@ -4,6 +4,7 @@
 
 mod completions;
 mod demo;
+mod doctor;
 pub mod group;
 mod help;
 mod history;
@@ -51,6 +52,7 @@ pub enum Command {
     Verify(verify::Verify),
     Trust(trust::Trust),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Help(help::Help),
     // Only meaningful where there is a current conversation.
@@ -83,6 +85,7 @@ impl Command {
             Self::Verify(command) => command.run(ctx),
             Self::Trust(command) => command.run(ctx),
             Self::Status(command) => command.run(ctx),
+            Self::Doctor(command) => command.run(ctx),
             Self::Completions(command) => command.run(ctx),
             Self::Help(command) => command.run(ctx),
             Self::Dm(command) => command.run(ctx),

@@ -159,6 +159,7 @@ pub const SLASHES: &[Slash] = &[
     slash("update-key", &["rotate-key"], &["group", "update-key"], None, "", "refresh your keys here"),
     slash("whoami", &[], &["whoami"], None, "", "name, identity, device, server"),
     slash("status", &[], &["status"], None, "", "connection, and what waits"),
+    slash("doctor", &[], &["doctor"], None, "[--mend]", "what is wrong; a fresh start here"),
     slash("help", &[], &["help"], None, "[command]", "this, or more about a command"),
     slash("quit", &[], &["quit"], None, "", "leave; nothing is lost"),
 ];

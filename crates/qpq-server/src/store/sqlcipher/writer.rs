@@ -103,7 +103,8 @@ impl Writer {
     /// At once if there is room, so that jobs run in the order of the calls.
     fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Late> {
         if let Some(inline) = &self.inline {
-            let Inline { connection, repeats, after, writable } = &*inline.lock().unwrap_or_else(PoisonError::into_inner);
+            let Inline { connection, repeats, after, writable } =
+                &*inline.lock().unwrap_or_else(PoisonError::into_inner);
             commit(connection, repeats, &mut vec![job], after, writable);
             return Ok(());
         }

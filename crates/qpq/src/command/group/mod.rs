@@ -79,7 +79,7 @@ fn people(ctx: &mut Ctx, words: &[String]) -> Result<Vec<Contact>, Failure> {
 }
 
 /// Waits until the server has carried out the wish.
-fn carried_out(ctx: &Ctx, wish: WishId) -> Result<(), Failure> {
+pub(super) fn carried_out(ctx: &Ctx, wish: WishId) -> Result<(), Failure> {
     let Some(client) = ctx.opened() else { return Ok(()) };
     match ctx.wait("waiting for the server", |slice| client.wait(wish, slice)) {
         Err(Failure::Client(Error::Offline(_) | Error::TimedOut(_))) => Err(Failure::Offline(

@@ -10,7 +10,8 @@ mod objects;
 pub use event::event;
 pub use message::message;
 pub use objects::{
-    ContactLine, ProfileLine, SendLine, StatusLine, SyncLine, VerifyLine, conversation, group_info, member,
+    ContactLine, DoctorLine, ProfileLine, SendLine, StatusLine, SyncLine, TroubleLine, VerifyLine, conversation,
+    group_info, member,
 };
 
 use qpq_client::{Conversation, ConversationId, GroupKind, Trust};

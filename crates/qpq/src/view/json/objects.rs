@@ -1,6 +1,6 @@
 //! The objects of commands that do not print events.
 
-use qpq_client::{Conversation, ConversationState, Member, UserName};
+use qpq_client::{Conversation, ConversationState, Member, Trouble, UserName};
 use serde::Serialize;
 
 use super::super::time::rfc3339;
@@ -30,6 +30,52 @@ pub struct StatusLine {
     pub quarantined: usize,
     pub conversations: usize,
     pub unread: u64,
+}
+
+/// `doctor`: one per conversation that is not in order, and what `doctor --mend` has done.
+#[derive(Serialize)]
+pub struct TroubleLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub conversation: String,
+    pub title: String,
+    pub mending: Option<String>,
+    pub obstacle: Option<String>,
+    pub unreadable: usize,
+}
+
+impl TroubleLine {
+    pub fn of(trouble: &Trouble) -> Self {
+        Self {
+            kind: "trouble",
+            conversation: super::address(&trouble.conversation),
+            title: trouble.conversation.title.clone(),
+            mending: trouble.mending.clone(),
+            obstacle: trouble.obstacle.clone(),
+            unreadable: trouble.unreadable,
+        }
+    }
+
+    pub fn mended(conversation: &Conversation) -> Self {
+        Self {
+            kind: "mended",
+            conversation: super::address(conversation),
+            title: conversation.title.clone(),
+            mending: None,
+            obstacle: None,
+            unreadable: 0,
+        }
+    }
+}
+
+/// `doctor`: the last line.
+#[derive(Serialize)]
+pub struct DoctorLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub online: bool,
+    pub waiting: usize,
+    pub troubles: usize,
 }
 
 /// `send`: `status` is `sent`, or `waiting` when the server could not be asked.
