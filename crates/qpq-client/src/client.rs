@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use qpq_core::engine::{Answer, Command, LookUpError, Query};
 use qpq_core::store::rows::WishKind;
-use qpq_core::view::{Contact, Conversation, ConversationId, GroupInfo, Message, Trust};
+use qpq_core::view::{Contact, Conversation, ConversationId, GroupInfo, Message, Trouble, Trust};
 use qpq_io::rpc::tls::Fingerprint;
 use qpq_io::secret::SecretString;
 use qpq_proto::account::UserName;

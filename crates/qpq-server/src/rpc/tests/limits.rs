@@ -25,7 +25,8 @@ fn refused(refusal: capnp::Result<ids_capnp::refusal::Reader<'_>>) -> Refusal {
 #[tokio::test]
 async fn calls_in_flight_are_limited_per_connection() {
     let world = World::with(|options| options.limits.calls_in_flight = 2).await;
-    let connection = || Rc::new(Connection::new(world.service.clone(), IpAddr::from([127, 0, 0, 1]), [0; 32]));
+    let here = IpAddr::from([127, 0, 0, 1]);
+    let connection = || Rc::new(Connection::new(world.service.clone(), here, [0; 32], Rc::new(|| 0)));
     let (one, other) = (connection(), connection());
     let (first, _second) = (one.begin_call().unwrap(), one.begin_call().unwrap());
     let refusal = one.begin_call().err().unwrap();

@@ -218,7 +218,7 @@ async fn logs_and_inboxes_are_limited() {
     );
     // Bob comes online and takes his Welcome; then the same request succeeds.
     let (stream, mut pump) = world.service.open_stream(&bob.caller).await.unwrap();
-    stream.subscribe(LogId::Inbox, Seq(0)).await.unwrap();
+    stream.subscribe(LogId::Inbox, Seq(0), vec![]).await.unwrap();
     assert_eq!(next_seqs(&mut pump).await, [1]);
     stream.acknowledge(&[qpq_proto::stream::Position { log: LogId::Inbox, seq: Seq(1) }]);
     world.service.flush_acknowledgements().await.unwrap();
