@@ -31,9 +31,9 @@ struct Args {
     /// With --seed: only this kill of those that --kills tries.
     #[arg(long, value_name = "TRANSACTION:MOMENT")]
     kill: Option<Kill>,
-    /// Devices are set back to backups, and the server to snapshots.
+    /// Devices are set back to backups, the server to snapshots, and members post commits that nobody can apply.
     #[arg(long)]
-    restores: bool,
+    disasters: bool,
     /// Print why users were refused what they wanted, and how often.
     #[arg(long)]
     refusals: bool,
@@ -47,7 +47,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let options = Options { trace: args.trace, restores: args.restores, kill: args.kill };
+    let options = Options { trace: args.trace, disasters: args.disasters, kill: args.kill };
     // OpenMLS recurses along its tree, and debug builds of it need more than two MiB.
     let threads = || std::thread::Builder::new().stack_size(16 * 1024 * 1024);
     std::thread::scope(|scope| {

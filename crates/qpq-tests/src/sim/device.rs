@@ -14,9 +14,9 @@ use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::Entry;
 
 use super::agenda::{Event, MILLISECOND, SECOND};
+use super::disaster::Backup;
 use super::network::{Down, LinkId, Up};
 use super::plan::Moment;
-use super::restore::Backup;
 use super::template::Person;
 use super::world::World;
 
@@ -252,7 +252,8 @@ impl World {
         let mut subscriptions = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Request { id, request } => {
+                Effect::Request { id, mut request } => {
+                    self.spoil(&mut request);
                     self.tell_of(index, format_args!("asks {id}: {}", describe(&request)));
                     self.order(index, Up::Request { id, request: Box::new(request) });
                 }

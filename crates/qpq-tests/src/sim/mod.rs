@@ -17,8 +17,9 @@ mod calls;
 mod network;
 
 mod device;
-mod restore;
 mod user;
+
+mod disaster;
 
 mod oracle;
 mod settle;
@@ -115,8 +116,8 @@ impl fmt::Display for Failure {
         if let Some(kill) = self.options.kill {
             write!(f, " --kill {kill}")?;
         }
-        if self.options.restores {
-            write!(f, " --restores")?;
+        if self.options.disasters {
+            write!(f, " --disasters")?;
         }
         writeln!(f, " --trace")?;
         self.trace.iter().try_for_each(|line| writeln!(f, "  {line}"))

@@ -11,3 +11,15 @@ pub fn hunt(mutation: Mutation, seeds: u64) -> Option<Failure> {
     set(None);
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_defect_is_found() {
+        for mutation in Mutation::ALL {
+            assert!(hunt(mutation, 200).is_some(), "{mutation:?} was not found");
+        }
+    }
+}

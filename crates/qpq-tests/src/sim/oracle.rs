@@ -17,7 +17,7 @@ use qpq_server::store::group::Span;
 use qpq_server::store::log::{Grown, ReadLimit};
 use qpq_server::store::sqlcipher::SqlCipherStore;
 
-use super::restore::Excuses;
+use super::disaster::Excuses;
 use super::tasks::at_once;
 use super::world::World;
 
@@ -147,6 +147,7 @@ impl Oracle {
                         bail!("log {} has one message twice: at {} and {seq}", log.number, earlier + 1);
                     }
                 }
+                self.excuses.look_at(group, seq, hash, self.devices.len());
                 log.entries.push(LogEntry { kind: entry.kind, hash, message });
             }
         }

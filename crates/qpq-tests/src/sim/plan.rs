@@ -11,8 +11,9 @@ use super::random::Random;
 pub struct Options {
     /// Print what happens.
     pub trace: bool,
-    /// Devices are set back to older backups of themselves, and the server to older snapshots.
-    pub restores: bool,
+    /// Devices are set back to older backups of themselves, the server to older snapshots, and members post commits that
+    /// nobody can apply.
+    pub disasters: bool,
     /// Kill a device at this transaction, counted over all of them, and do no other harm.
     pub kill: Option<Kill>,
 }
@@ -93,6 +94,8 @@ pub struct Plan {
     pub device_restores: u64,
     /// Of an action: the server is set back.
     pub server_restores: u64,
+    /// Of a commit: it is spoilt in a way that the server cannot see.
+    pub poisons: u64,
 }
 
 impl Plan {
@@ -115,6 +118,7 @@ impl Plan {
             absences: 0,
             device_restores: 0,
             server_restores: 0,
+            poisons: 0,
         };
         if options.kill.is_some() {
             plan.actions = plan.actions.min(80);
@@ -131,9 +135,10 @@ impl Plan {
         plan.kills = some(30);
         plan.crashes = some(15);
         plan.absences = some(50);
-        if options.restores {
+        if options.disasters {
             plan.device_restores = some(15);
             plan.server_restores = some(10);
+            plan.poisons = some(100);
         }
         plan
     }
@@ -149,5 +154,6 @@ impl Plan {
         self.absences = 0;
         self.device_restores = 0;
         self.server_restores = 0;
+        self.poisons = 0;
     }
 }

@@ -10,11 +10,11 @@ use qpq_proto::code::{Code, Refusal};
 use super::agenda::{Agenda, Event, MILLISECOND, SECOND};
 use super::calls::{Sessions, call, serve};
 use super::device::Device;
+use super::disaster::Snapshot;
 use super::network::{Down, LinkId, Network, Up};
 use super::oracle::Oracle;
 use super::plan::{Options, Plan};
 use super::random::Random;
-use super::restore::Snapshot;
 use super::server::Server;
 use super::settle::Phase;
 use super::store::Pace;
@@ -91,8 +91,8 @@ impl World {
             self.agenda.after(self.plan.tick + index as u64 * SECOND / 10, Event::Tick(index));
         }
         self.agenda.after(SECOND, Event::Act);
-        self.agenda.after(2 * SECOND, Event::ServerFlush);
-        self.agenda.after(60 * SECOND, Event::ServerTidy);
+        self.agenda.after(FLUSH, Event::ServerFlush);
+        self.agenda.after(TIDY, Event::ServerTidy);
     }
 
     /// Runs to the end.
@@ -134,8 +134,8 @@ impl World {
                 self.server.start(Some(self.pace.clone()))?;
                 self.tell(format_args!("the server runs again"));
             }
-            Event::ServerTidy => self.regularly(Event::ServerTidy, 60 * SECOND),
-            Event::ServerFlush => self.regularly(Event::ServerFlush, 2 * SECOND),
+            Event::ServerTidy => self.regularly(Event::ServerTidy, TIDY),
+            Event::ServerFlush => self.regularly(Event::ServerFlush, FLUSH),
             Event::Wake(waker) => waker.wake(),
         }
         Ok(())
@@ -232,3 +232,7 @@ impl World {
         self.trace.fingerprint()
     }
 }
+
+/// More often than in earnest, so that what is swept too early is missed within a run.
+const TIDY: u64 = 15 * SECOND;
+const FLUSH: u64 = 2 * SECOND;

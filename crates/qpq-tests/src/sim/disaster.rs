@@ -1,13 +1,15 @@
-//! Setting back: a device to an older backup of itself, the server to an older snapshot. What was promised after the copy was
-//! made cannot all be kept; what can is said where it is checked.
+//! What no order of events explains: a device is set back to an older backup of itself, the server to an older snapshot, or a
+//! member posts a commit that nobody can apply. Not everything that was promised can be kept then; what can is said where
+//! it is checked.
 
 use std::collections::{BTreeMap, HashSet};
 
 use anyhow::Result;
+use qpq_core::request::Request;
 use qpq_core::store::Store as _;
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::{ConversationRow, GroupRow, Row as _};
-use qpq_proto::ids::{GroupId, MessageId, Seq};
+use qpq_proto::ids::{ContentHash, GroupId, MessageId, Seq};
 
 use super::agenda::{Event, SECOND};
 use super::oracle::Seen;
@@ -26,18 +28,43 @@ pub struct Snapshot {
     heads: BTreeMap<GroupId, u64>,
 }
 
-/// What setting back excuses.
+/// What disasters excuse.
 #[derive(Default)]
 pub struct Excuses {
     /// What a device wrote after its backup: it does not know of it any more.
     pub forgotten: HashSet<MessageId>,
     /// By device and group: entries after the first and up to the second position may be missing, with a gap that counts them.
     pub holes: BTreeMap<(usize, GroupId), (Seq, Seq)>,
+    /// Commits that were spoilt on their way.
+    pub poisoned: HashSet<ContentHash>,
     /// The server was set back: positions in logs from before mean nothing any more.
     pub is_server_set_back: bool,
 }
 
+impl Excuses {
+    /// A commit is in a log: was it spoilt? Then everybody loses the group until they come back in.
+    pub fn look_at(&mut self, group: GroupId, seq: Seq, hash: ContentHash, devices: usize) {
+        if self.poisoned.contains(&hash) {
+            for index in 0..devices {
+                self.holes.entry((index, group)).or_insert((Seq(seq.0 - 1), seq));
+            }
+        }
+    }
+}
+
 impl World {
+    /// Spoils a commit, perhaps: its last bytes are the membership tag, which is for the members alone to check.
+    pub(super) fn spoil(&mut self, request: &mut Request) {
+        if let Request::Commit { commit, .. } = request
+            && self.random.chance(self.plan.poisons)
+            && let Some(last) = commit.commit.last_mut()
+        {
+            *last ^= 1;
+            self.oracle.excuses.poisoned.insert(ContentHash::of(&commit.commit));
+            self.tell(format_args!("  the commit is spoilt"));
+        }
+    }
+
     /// Makes a copy of something, or goes back to one.
     pub(super) fn set_back(&mut self, index: usize) -> Result<()> {
         if self.plan.device_restores > 0 && self.random.chance(COPIES) {
