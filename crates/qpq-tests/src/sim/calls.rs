@@ -86,6 +86,8 @@ pub async fn call(service: &Service, caller: &Caller, request: Request) -> Resul
         Request::Leave { group, epoch, proposal } => {
             Box::pin(service.leave(caller, group, epoch, proposal)).await.map(Reply::Left)
         }
+        Request::RejoinInfo(group) => Box::pin(service.rejoin_info(caller, group)).await.map(Reply::RejoinInfo),
+        Request::Memberships => service.memberships(caller).await.map(Reply::Memberships),
         Request::Tree { group, epoch } => {
             Box::pin(service.tree(caller, group, epoch)).await.map(|tree| Reply::Tree(tree.to_vec()))
         }

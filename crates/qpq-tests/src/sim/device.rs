@@ -10,8 +10,9 @@ use qpq_core::request::{Reply, Request};
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::AccountRow;
 use qpq_proto::code::Refusal;
+use qpq_proto::ids::Seq;
 use qpq_proto::mutation::{Mutation, is_on};
-use qpq_proto::stream::Entry;
+use qpq_proto::stream::{Entry, LogId, Subscribed};
 
 use super::agenda::{Event, MILLISECOND, SECOND};
 use super::disaster::Backup;
@@ -40,6 +41,10 @@ pub struct Device {
     /// Logs that were subscribed to over this connection, and how many of those have nothing more waiting.
     pub subscriptions: u32,
     pub caught_up: u32,
+    has_caught_up: bool,
+    /// Subscriptions that the server has not answered, and what has come before those answers.
+    asking: u32,
+    held: VecDeque<Down>,
     /// A copy of the disk from some time ago.
     pub backup: Option<Backup>,
 }
@@ -49,6 +54,7 @@ pub enum News {
     Connected { domain: String },
     Disconnected,
     Reply { request: u64, result: Result<Reply, Refusal> },
+    Subscribed { log: LogId, after: Seq, result: Result<Subscribed, Refusal> },
     Entries(Vec<Entry>),
     CaughtUp(u32),
     KeyPackagesLow(u32),
@@ -68,6 +74,9 @@ impl Device {
             pause: FIRST_PAUSE,
             subscriptions: 0,
             caught_up: 0,
+            has_caught_up: false,
+            asking: 0,
+            held: VecDeque::new(),
             backup: None,
         }
     }
@@ -97,6 +106,8 @@ impl World {
         self.tell_of(index, format_args!("lost the connection"));
         let device = &mut self.devices[index];
         device.link = None;
+        device.asking = 0;
+        device.held.clear();
         device.news.push_back(News::Disconnected);
         let pause = device.pause / 2 + self.random.below(device.pause / 2);
         device.pause = (device.pause * 2).min(LONGEST_PAUSE);
@@ -108,16 +119,35 @@ impl World {
     pub(super) fn arrived(&mut self, link: LinkId, what: Down) {
         // Of a connection that the device has given up.
         let Some(index) = self.devices.iter().position(|device| device.link == Some(link)) else { return };
+        let device = &mut self.devices[index];
+        if let Down::Subscribed { log, after, result } = what {
+            device.asking = device.asking.saturating_sub(1);
+            device.news.push_back(News::Subscribed { log, after, result });
+            let held = if device.asking == 0 { std::mem::take(&mut device.held) } else { VecDeque::new() };
+            held.into_iter().for_each(|held| self.heard(index, held));
+            return self.plan_turn(index);
+        }
+        let is_stream = matches!(what, Down::Push(_) | Down::CaughtUp(_) | Down::KeyPackagesLow(_));
+        if is_stream && device.asking > 0 {
+            return device.held.push_back(what);
+        }
+        if let Down::Close = what {
+            return self.cut_at_device(link);
+        }
+        self.heard(index, what);
+        self.plan_turn(index);
+    }
+
+    fn heard(&mut self, index: usize, what: Down) {
         let news = match what {
             Down::Welcome { domain } => News::Connected { domain },
             Down::Reply { request, result } => News::Reply { request, result },
             Down::Push(entries) => News::Entries(entries),
             Down::CaughtUp(subscriptions) => News::CaughtUp(subscriptions),
             Down::KeyPackagesLow(left) => News::KeyPackagesLow(left),
-            Down::Close => return self.cut_at_device(link),
+            Down::Subscribed { .. } | Down::Close => return,
         };
         self.devices[index].news.push_back(news);
-        self.plan_turn(index);
     }
 
     /// The owner of the engine is at times busy with something else.
@@ -156,7 +186,16 @@ impl World {
                     }
                     self.step(index, Input::Entries(entries))?;
                 }
-                News::CaughtUp(subscriptions) => self.devices[index].caught_up = subscriptions,
+                News::Subscribed { log, after, result } => {
+                    self.step(index, Input::Subscribed { log, after, result })?;
+                }
+                News::CaughtUp(subscriptions) => {
+                    let device = &mut self.devices[index];
+                    device.caught_up = subscriptions;
+                    if subscriptions == device.subscriptions && !std::mem::replace(&mut device.has_caught_up, true) {
+                        self.step(index, Input::CaughtUp)?;
+                    }
+                }
                 News::KeyPackagesLow(left) => {
                     self.step(index, Input::KeyPackagesLow(left))?;
                 }
@@ -236,6 +275,8 @@ impl World {
         device.engine = Engine::new();
         device.is_up = false;
         device.news.clear();
+        device.asking = 0;
+        device.held.clear();
         (device.subscriptions, device.caught_up, device.pause) = (0, 0, FIRST_PAUSE);
         if let Some(link) = device.link.take() {
             self.network.borrow_mut().closed_at_device(link);
@@ -257,7 +298,9 @@ impl World {
                     self.tell_of(index, format_args!("asks {id}: {}", describe(&request)));
                     self.order(index, Up::Request { id, request: Box::new(request) });
                 }
-                Effect::Subscribe { log, after } => subscriptions.push((self.oracle.log_number(log), log, after)),
+                Effect::Subscribe { log, after, known } => {
+                    subscriptions.push((self.oracle.log_number(log), log, after, known));
+                }
                 Effect::Acknowledge(positions) => {
                     self.order(index, Up::Acknowledge(positions));
                 }
@@ -267,9 +310,12 @@ impl World {
         }
         // The engine goes through its groups in the order of their ids, which are random.
         subscriptions.sort_by_key(|(number, ..)| *number);
-        for (_, log, after) in subscriptions {
-            if self.order(index, Up::Subscribe { log, after }) {
-                self.devices[index].subscriptions += 1;
+        for (_, log, after, known) in subscriptions {
+            if self.order(index, Up::Subscribe { log, after, known }) {
+                let device = &mut self.devices[index];
+                device.subscriptions += 1;
+                device.asking += 1;
+                device.has_caught_up = false;
             }
         }
     }
@@ -304,6 +350,17 @@ impl World {
                 Ok(reply) => self.tell(format_args!("{name} hears {request}: {}{fate}", describe_reply(reply))),
                 Err(refusal) => self.tell(format_args!("{name} hears {request}: {refusal}{fate}")),
             },
+            Input::Subscribed { log, after, result } => {
+                let log = self.oracle.log_number(*log);
+                match result {
+                    Ok(answer) => self.tell(format_args!(
+                        "{name} follows {log} after {after}: from {}, {} known, ends at {}{fate}",
+                        answer.from, answer.acknowledged, answer.head
+                    )),
+                    Err(refusal) => self.tell(format_args!("{name} cannot follow {log}: {refusal}{fate}")),
+                }
+            }
+            Input::CaughtUp => self.tell(format_args!("{name} has caught up{fate}")),
             Input::KeyPackagesLow(left) => self.tell(format_args!("{name} has {left} key packages left{fate}")),
             Input::Tick => {
                 if !fate.is_empty() {
@@ -334,6 +391,8 @@ fn describe(request: &Request) -> String {
         Request::Post { post, .. } => format!("post in epoch {}", post.epoch),
         Request::Leave { epoch, .. } => format!("leave in epoch {epoch}"),
         Request::Tree { epoch, .. } => format!("tree of epoch {epoch}"),
+        Request::RejoinInfo(_) => "a way back".into(),
+        Request::Memberships => "memberships".into(),
     }
 }
 
@@ -347,6 +406,8 @@ fn describe_reply(reply: &Reply) -> String {
         Reply::Committed(outcome) => format!("{outcome:?}"),
         Reply::Posted(outcome) | Reply::Left(outcome) => format!("{outcome:?}"),
         Reply::Tree(_) => "a tree".into(),
+        Reply::RejoinInfo(_) => "a way back".into(),
+        Reply::Memberships(groups) => format!("{} groups", groups.len()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use qpq_core::request::{Reply, Request};
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::Seq;
-use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
 
 use super::agenda::{Agenda, Event, SECOND};
 use super::plan::Plan;
@@ -27,6 +27,7 @@ pub enum Up {
     Subscribe {
         log: LogId,
         after: Seq,
+        known: Vec<Mark>,
     },
     Acknowledge(Vec<Position>),
 }
@@ -40,6 +41,11 @@ pub enum Down {
     Reply {
         request: u64,
         result: Result<Reply, Refusal>,
+    },
+    Subscribed {
+        log: LogId,
+        after: Seq,
+        result: Result<Subscribed, Refusal>,
     },
     Push(Vec<Entry>),
     CaughtUp(u32),

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use qpq_proto::account::UserName;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
+use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
 use qpq_server::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
 use qpq_server::store::group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Snapshot,
+    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
     Standing,
 };
 use qpq_server::store::key_package::{Claimed, Published, StoredKeyPackage};
-use qpq_server::store::log::{Batch, LogPosition, ReadLimit, Swept};
+use qpq_server::store::log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
 use qpq_server::store::sqlcipher::SqlCipherStore;
 use qpq_server::store::{Reply, Store};
 
@@ -102,9 +103,12 @@ slowly! {
     write_snapshot(group: GroupId, snapshot: Snapshot, now: Timestamp) -> ();
     expiring_groups(before: Timestamp) -> Vec<GroupId>;
     commits(group: GroupId, from: Epoch, to: Epoch) -> Vec<Vec<u8>>;
+    way_back(group: GroupId, identity: IdentityId) -> Option<Return>;
+    groups_of(identity: IdentityId) -> Vec<GroupId>;
+    agreed(group: GroupId, marks: Vec<Mark>) -> Option<Mark>;
     membership(group: GroupId, device: DeviceId) -> Option<Membership>;
     read_group(group: GroupId, after: Seq, upto: Seq, limit: ReadLimit) -> Batch;
-    inbox_head(device: DeviceId) -> Seq;
+    inbox_head(device: DeviceId) -> InboxHead;
     read_inbox(device: DeviceId, after: Seq, limit: ReadLimit) -> Batch;
     acknowledge(positions: Vec<LogPosition>) -> ();
     sweep(from: i64, now: Timestamp, retention: Duration) -> Swept;

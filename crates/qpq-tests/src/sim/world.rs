@@ -167,9 +167,9 @@ impl World {
                 let result = call(&service, &session.caller, *request).await;
                 network.borrow_mut().send_down(link, Down::Reply { request: id, result });
             }),
-            (Up::Subscribe { log, after }, Some(session)) => self.tasks.spawn(Some(link), async move {
-                // A group that this device is no longer in: the engine will learn it, or knows it.
-                let _ = session.stream.subscribe(log, after).await;
+            (Up::Subscribe { log, after, known }, Some(session)) => self.tasks.spawn(Some(link), async move {
+                let result = session.stream.subscribe(log, after, known).await;
+                network.borrow_mut().send_down(link, Down::Subscribed { log, after, result });
             }),
             (Up::Acknowledge(positions), Some(session)) => {
                 self.oracle.check_acknowledgement(index, &self.devices[index].store, &positions)?;
