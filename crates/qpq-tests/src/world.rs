@@ -275,7 +275,8 @@ pub fn finish_child(mut child: Child) -> Result<Done> {
     }
 }
 
-fn wait(child: &mut Child, patience: Duration) -> Result<std::process::ExitStatus> {
+/// Waits for the end of a process, but not for ever.
+pub fn wait(child: &mut Child, patience: Duration) -> Result<std::process::ExitStatus> {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = child.try_wait()? {
