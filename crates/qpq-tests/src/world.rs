@@ -79,6 +79,13 @@ impl Server {
         status.code().context("ended by a signal")
     }
 
+    /// SIGSTOP: from now on it does nothing, until it is killed.
+    pub fn freeze(&self) -> Result<()> {
+        let sent = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "the server cannot be stopped");
+        Ok(())
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
@@ -275,7 +282,8 @@ pub fn finish_child(mut child: Child) -> Result<Done> {
     }
 }
 
-fn wait(child: &mut Child, patience: Duration) -> Result<std::process::ExitStatus> {
+/// Waits for the end of a process, but not for ever.
+pub fn wait(child: &mut Child, patience: Duration) -> Result<std::process::ExitStatus> {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = child.try_wait()? {

@@ -11,9 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::PATIENCE;
 use super::ledger::{Ledger, Queue};
 use super::plan::Role;
-use crate::world::Person;
+use crate::world::{Person, wait};
 
 /// A member of the group.
 pub struct Member {
@@ -64,22 +65,25 @@ impl Member {
         let mut program =
             Program { role, stdin: child.stdin.take(), child, typed, reader: Some(reader), text: String::new() };
         if role == Role::Writer {
-            program.write(&format!("/switch {}", self.group))?;
+            program.write(&format!("/switch {}", self.group));
         }
         self.program = Some(program);
         Ok(())
     }
 
     /// Types a message, if the program is one that can be typed into.
-    pub fn say(&mut self, text: &str) -> Result<()> {
-        let Some(program) = self.program.as_mut().filter(|program| program.role == Role::Writer) else { return Ok(()) };
-        program.typed.lock().unwrap_or_else(PoisonError::into_inner).push_back(text.to_owned());
-        program.write(text)
+    pub fn say(&mut self, text: &str) {
+        if let Some(program) = self.program.as_mut().filter(|program| program.role == Role::Writer) {
+            program.typed.lock().unwrap_or_else(PoisonError::into_inner).push_back(text.to_owned());
+            program.write(text);
+        }
     }
 
     /// Types a command.
-    pub fn command(&mut self, line: &str) -> Result<()> {
-        self.program.as_mut().map_or(Ok(()), |program| program.write(line))
+    pub fn command(&mut self, line: &str) {
+        if let Some(program) = &mut self.program {
+            program.write(line);
+        }
     }
 
     /// Looks after `qpq send`: takes its result, and starts the next one if there is a text.
@@ -131,7 +135,7 @@ impl Member {
         program.stdin = None;
         match program.role {
             Role::Writer | Role::OneShots => {
-                program.child.wait()?;
+                wait(&mut program.child, PATIENCE).with_context(|| self.person.name.clone())?;
             }
             Role::Follower => {}
         }
@@ -156,12 +160,11 @@ impl Drop for Member {
 }
 
 impl Program {
-    fn write(&mut self, line: &str) -> Result<()> {
+    fn write(&mut self, line: &str) {
         // A program that has ended by itself is found out about by what is missing.
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(format!("{line}\n").as_bytes());
         }
-        Ok(())
     }
 }
 

@@ -92,3 +92,6 @@ impl fmt::Display for Report {
         )
     }
 }
+
+/// For everything to be as it should after a round: generous, for slow machines.
+const PATIENCE: Duration = Duration::from_secs(120);

@@ -44,6 +44,8 @@ impl Victim {
                 Ok(false)
             }
             Storage::Disk(disk) => {
+                // Without power nobody answers any more, whatever the dead disk tells.
+                server.freeze()?;
                 disk.cut_power()?;
                 server.kill()?;
                 disk.power_on()?;

@@ -11,7 +11,7 @@ use super::ledger::Ledger;
 use super::member::Member;
 use super::plan::{PEOPLE, Plan, Role};
 use super::server::Victim;
-use super::{Faults, Options, Report};
+use super::{Faults, Options, PATIENCE, Report};
 use crate::dice::Dice;
 
 /// Everything that lives through the rounds.
@@ -80,13 +80,17 @@ impl Stage {
         Report { acknowledged: self.ledger.count(), ..self.report.clone() }
     }
 
-    /// The folder stays after the end of this program; the server's disk does not.
+    /// The folder stays after the end of this program, with what is on the server's disk if that is another one.
     pub fn keep(self) -> PathBuf {
-        let Self { members, victim, folder, .. } = self;
+        let Self { members, victim, folder, faults, .. } = self;
         drop(members);
         let kept = folder.keep();
-        if let Faults::PowerCuts = self.faults {
-            let _ = std::fs::copy(victim.data().join("stderr.log"), kept.join("server.log"));
+        if let (Faults::PowerCuts, Ok(files)) = (faults, std::fs::read_dir(victim.data())) {
+            let copy = kept.join("server");
+            let _ = std::fs::create_dir(&copy);
+            for file in files.flatten() {
+                let _ = std::fs::copy(file.path(), copy.join(file.file_name()));
+            }
         }
         kept
     }
@@ -121,7 +125,7 @@ impl Stage {
     fn load(&mut self, plan: &Plan, number: u32) -> Result<()> {
         let began = Instant::now();
         for person in &plan.renames {
-            self.members[*person].command(&format!("/rename Round {number} by {}", PEOPLE[*person]))?;
+            self.members[*person].command(&format!("/rename Round {number} by {}", PEOPLE[*person]));
         }
         let mut killed = false;
         while began.elapsed() < plan.load || !killed {
@@ -141,7 +145,8 @@ impl Stage {
         match role {
             Role::Writer if self.dice.chance(20) => {
                 let text = self.next_text(index);
-                self.members[index].say(&text)
+                self.members[index].say(&text);
+                Ok(())
             }
             Role::Writer | Role::Follower => Ok(()),
             Role::OneShots => {
@@ -180,7 +185,7 @@ impl Stage {
             match role {
                 Role::Writer => {
                     let text = self.next_text(index);
-                    self.members[index].say(&text)?;
+                    self.members[index].say(&text);
                     renamer.get_or_insert(index);
                     texts.push((index, text));
                 }
@@ -197,7 +202,7 @@ impl Stage {
         }
         let name = format!("After round {number}");
         let renamer = renamer.context("there are writers")?;
-        self.members[renamer].command(&format!("/rename {name}"))?;
+        self.members[renamer].command(&format!("/rename {name}"));
         let settled = self.ledger.settle(&texts, Some((renamer, &name)), PATIENCE);
         // The one of the one-shots needs the profile for the next round.
         for (member, role) in self.members.iter_mut().zip(plan.roles) {
@@ -235,6 +240,3 @@ fn at_once<T: Send, U: Send>(items: impl Iterator<Item = T>, act: impl Fn(T) -> 
 }
 
 const TICK: Duration = Duration::from_millis(4);
-
-/// For everything to be as it should after a round: generous, for slow machines.
-const PATIENCE: Duration = Duration::from_secs(120);

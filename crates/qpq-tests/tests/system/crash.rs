@@ -7,7 +7,7 @@ use qpq_tests::disk;
 
 #[test]
 fn nothing_acknowledged_is_lost_when_programs_are_killed() -> Result<()> {
-    let options = Options { rounds: 4, seed: Dice::fresh_seed(), faults: Faults::Kills };
+    let options = Options { rounds: 3, seed: Dice::fresh_seed(), faults: Faults::Kills };
     println!("{}", crash::run(&options)?);
     Ok(())
 }
