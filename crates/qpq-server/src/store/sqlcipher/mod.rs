@@ -143,6 +143,7 @@ impl From<rusqlite::Error> for StoreError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use futures::FutureExt as _;
     use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, Seq};
     use qpq_proto::time::Timestamp;
 
@@ -197,6 +198,26 @@ mod tests {
         assert_eq!(good.await, Ok(vec![1]));
         assert!(bad.await.is_err() && worse.await.is_err());
         assert_eq!(after.await, Ok(vec![3]));
+    }
+
+    #[test]
+    fn without_threads_it_has_happened_when_the_call_returns() {
+        let dir = tempfile::tempdir().unwrap();
+        let quotas = Quotas { log_entries_per_group: 1, inbox_entries_per_device: 1, key_packages_per_device: 1 };
+        let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        let path = dir.path().join("qpq.db");
+        let store = SqlCipherStore::open_inline(&path, &DbKey::from_bytes([7; 32]), options).unwrap();
+        drop(store.setting_or_insert("kept", vec![1]));
+        let failed = store.writer.submit(|tx| -> Result<(), StoreError> {
+            settings::get_or_insert(tx, "undone", vec![1])?;
+            panic!("on purpose")
+        });
+        let answer = |key| store.setting_or_insert(key, vec![2]).now_or_never();
+        assert_eq!(answer("kept"), Some(Ok(vec![1])));
+        assert_eq!(answer("undone"), Some(Ok(vec![2])));
+        assert!(failed.now_or_never().is_some_and(|outcome| outcome.is_err()));
+        let read = store.account_changes(0);
+        assert_eq!(read.now_or_never(), Some(Ok((0, vec![]))));
     }
 
     #[tokio::test]
