@@ -5,6 +5,7 @@
 mod conversations;
 mod demo;
 mod errors;
+mod limits;
 mod privacy;
 mod server;
 mod trust;
