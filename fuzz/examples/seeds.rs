@@ -7,7 +7,7 @@ use std::time::Duration;
 use capnp::message::TypedBuilder;
 use capnp::traits::Owned;
 use qpq_core::crypto::envelope::{EnvelopeKey, seal};
-use qpq_fuzz::members::{Pair, creation};
+use qpq_fuzz::members::{Pair, Person, creation};
 use qpq_proto::account::{Account, ServerHello};
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
@@ -28,7 +28,8 @@ fn main() {
     let package = pair.bob.key_package(Suite::Hybrid, false).tls_serialize_detached().expect("encodes");
     // Read as an enum whose first variant is the raw bytes.
     write("key_package", "raw", &raw(&package));
-    let new = creation(&pair.alice, &pair.alice.group(Suite::Classic));
+    let carol = Person::new(3);
+    let new = creation(&carol, &carol.group(Suite::Classic));
     write("group_creation", "info", &raw(&new.group_info));
     write("commit", "empty", &raw(&pair.signed(true, &[0, 0])));
     let envelope = seal(DeviceId([3; 16]), &EnvelopeKey::from_seed(&[7; 32]).public(), b"welcome").expect("own key");
@@ -36,8 +37,8 @@ fn main() {
     write("manifest", "raw", &raw(&pair.alice.keys.sign_manifest(1, None, vec![pair.alice.record.clone()]).encode()));
     // The base point of ristretto255 (RFC 9496, appendix A.1).
     let point = [
-        0xe2, 0xf2, 0xae, 0x0a, 0x6a, 0xbc, 0x4e, 0x71, 0xa8, 0x84, 0xa9, 0x61, 0xc5, 0x00, 0x51, 0x5f, 0x58, 0xe3, 0x0b, 0x6a,
-        0xa5, 0x82, 0xdd, 0x8d, 0xb6, 0xa6, 0x59, 0x45, 0xe0, 0x8d, 0x2d, 0x76,
+        0xe2, 0xf2, 0xae, 0x0a, 0x6a, 0xbc, 0x4e, 0x71, 0xa8, 0x84, 0xa9, 0x61, 0xc5, 0x00, 0x51, 0x5f, 0x58, 0xe3,
+        0x0b, 0x6a, 0xa5, 0x82, 0xdd, 0x8d, 0xb6, 0xa6, 0x59, 0x45, 0xe0, 0x8d, 0x2d, 0x76,
     ];
     write("opaque", "request", &point);
     write("opaque", "login", &[point, [7; 32], point].concat());
@@ -47,7 +48,11 @@ fn main() {
     }
     let file = include_str!("../../deploy/qpq-server.toml");
     write("config", "file", file.as_bytes());
-    write("config", "limits", b"mode = \"production\"\n[limits]\nmax_message = \"1KiB\"\n[retention]\nentries = \"7d\"\n");
+    write(
+        "config",
+        "limits",
+        b"mode = \"production\"\n[limits]\nmax_message = \"1KiB\"\n[retention]\nentries = \"7d\"\n",
+    );
     write("terminal", "text", "a\u{1b}[2J\u{202e}b\r\n\t❤\u{fe0f}\u{200d}👍e\u{301}\u{14}".as_bytes());
     write("frames", "two", &[64, 0, 3, 7, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
     let bundle = WelcomeBundle {
@@ -168,10 +173,7 @@ fn wire() {
                 b.set_opaque(&[1; 32]);
             }),
         ),
-        (
-            16,
-            built::<stream_capnp::event_sink::push_params::Owned>(|b| entry.write(b.init_entries(1).get(0))),
-        ),
+        (16, built::<stream_capnp::event_sink::push_params::Owned>(|b| entry.write(b.init_entries(1).get(0)))),
     ];
     for (kind, bytes) in all {
         write("wire", &format!("{kind}"), &[&[kind][..], &bytes].concat());

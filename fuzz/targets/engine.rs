@@ -33,17 +33,30 @@ struct Script {
 #[derive(Arbitrary, Debug)]
 enum Step {
     /// The next entries of a real log.
-    Real { log: u8, count: u8 },
+    Real {
+        log: u8,
+        count: u8,
+    },
     /// Entries that are not, or not there, or not so.
     Strange(Vec<StrangeEntry>),
     /// An own commit or message comes back in the log.
-    Echo { request: u8, ahead: u8 },
-    Answer { request: u8, how: How },
+    Echo {
+        request: u8,
+        ahead: u8,
+    },
+    Answer {
+        request: u8,
+        how: How,
+    },
     Low(u32),
-    Pass { seconds: u32 },
+    Pass {
+        seconds: u32,
+    },
     Reconnect,
     /// The transaction does not commit, or the process ends after it did.
-    Crash { before_commit: bool },
+    Crash {
+        before_commit: bool,
+    },
     Wish(Wish),
 }
 
@@ -237,9 +250,7 @@ impl Run<'_> {
             (_, Some(Ok(Reply::Account(account)))) => {
                 Ok(Reply::Account(Account { name: account.name, manifest: edit(account.manifest) }))
             }
-            (_, Some(Ok(Reply::Packages(packages)))) => {
-                Ok(Reply::Packages(packages.into_iter().map(edit).collect()))
-            }
+            (_, Some(Ok(Reply::Packages(packages)))) => Ok(Reply::Packages(packages.into_iter().map(edit).collect())),
             (_, Some(Ok(Reply::Tree(tree)))) => Ok(Reply::Tree(edit(tree))),
             (_, Some(answer)) => answer,
             (_, None) => Err(Refusal::new(Code::Internal, "no")),
@@ -247,7 +258,8 @@ impl Run<'_> {
     }
 
     fn wish(&mut self, number: usize, wish: Wish) {
-        let conversation = |which: u8| self.history.conversations[usize::from(which) % self.history.conversations.len()];
+        let conversation =
+            |which: u8| self.history.conversations[usize::from(which) % self.history.conversations.len()];
         let person = |which: u8| self.history.others[usize::from(which) % self.history.others.len()];
         let change = |which, kind| Command::Change { conversation: conversation(which), kind };
         let names = ["alice", "bob", "carol", "dave", "nobody"];
@@ -264,15 +276,15 @@ impl Run<'_> {
                 let members = who.into_iter().take(4).map(person).collect();
                 Command::CreateGroup { name: "new".into(), members, suite: 0x4e }
             }
-            Wish::Add(which, who) => change(which, WishKind::Add { who: who.into_iter().take(4).map(person).collect() }),
+            Wish::Add(which, who) => {
+                change(which, WishKind::Add { who: who.into_iter().take(4).map(person).collect() })
+            }
             Wish::Remove(which, who) => change(which, WishKind::Remove { who: person(who) }),
             Wish::Rename(which, name) => change(which, WishKind::Rename { name }),
             Wish::Admin(which, who, is_admin) => change(which, WishKind::SetAdmin { who: person(who), is_admin }),
             Wish::Leave(which) => change(which, WishKind::Leave),
             Wish::Update(which) => change(which, WishKind::UpdateKey),
-            Wish::LookUp(which) => {
-                Command::LookUp(names[usize::from(which) % names.len()].parse().expect("a name"))
-            }
+            Wish::LookUp(which) => Command::LookUp(names[usize::from(which) % names.len()].parse().expect("a name")),
             Wish::Reject(who) => Command::SetTrust { identity: person(who), trust: Trust::Rejected },
         };
         let before = self.store.clone();

@@ -42,7 +42,9 @@ fn largest_message(mut bytes: &[u8]) -> usize {
     let mut largest = 0;
     while bytes.len() >= 8 {
         let number = |at: usize| bytes.get(at..at + 4).map(|four| u32::from_le_bytes(four.try_into().expect("four")));
-        let Some(segments) = number(0).and_then(|less_one| usize::try_from(less_one).ok()?.checked_add(1)) else { break };
+        let Some(segments) = number(0).and_then(|less_one| usize::try_from(less_one).ok()?.checked_add(1)) else {
+            break;
+        };
         let table = (4 + 4 * segments).next_multiple_of(8);
         let sizes: Option<Vec<u32>> = (0..segments).map(|index| number(4 + 4 * index)).collect();
         let Some(sizes) = sizes else { break };

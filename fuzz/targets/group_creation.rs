@@ -15,8 +15,11 @@ use qpq_trust::suite::Suite;
 use tls_codec::DeserializeBytes as _;
 
 static VALID: LazyLock<Vec<NewGroup>> = LazyLock::new(|| {
-    let person = Person::new(1);
-    Suite::ALL.map(|suite| creation(&person, &person.group(suite))).into()
+    let group = |suite| {
+        let person = Person::new(1);
+        creation(&person, &person.group(suite))
+    };
+    Suite::ALL.map(group).into()
 });
 
 #[derive(Arbitrary, Debug)]

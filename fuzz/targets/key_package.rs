@@ -15,7 +15,8 @@ use tls_codec::Serialize as _;
 static VALID: LazyLock<(Person, Vec<Vec<u8>>)> = LazyLock::new(|| {
     let person = Person::new(1);
     let kinds = Suite::ALL.into_iter().flat_map(|suite| [(suite, false), (suite, true)]);
-    let packages = kinds.map(|(suite, last)| person.key_package(suite, last).tls_serialize_detached().expect("encodes"));
+    let packages =
+        kinds.map(|(suite, last)| person.key_package(suite, last).tls_serialize_detached().expect("encodes"));
     let packages = packages.collect();
     (person, packages)
 });

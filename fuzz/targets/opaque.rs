@@ -11,7 +11,8 @@ use qpq_trust::opaque::OpaqueSuite;
 macro_rules! check {
     ($kind:ty, $bytes:expr) => {
         if let Ok(read) = <$kind>::deserialize($bytes) {
-            assert_eq!(&read.serialize()[..], $bytes);
+            // opaque-ke does not mind what follows after a message's end.
+            assert!($bytes.starts_with(&read.serialize()));
         }
     };
 }

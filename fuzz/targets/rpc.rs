@@ -36,7 +36,11 @@ impl gateway::Server for Gateway {
         Ok(())
     }
 
-    async fn login(self: Rc<Self>, params: gateway::LoginParams, mut results: gateway::LoginResults) -> capnp::Result<()> {
+    async fn login(
+        self: Rc<Self>,
+        params: gateway::LoginParams,
+        mut results: gateway::LoginResults,
+    ) -> capnp::Result<()> {
         UserName::read(params.get()?.get_name())?;
         Refusal::new(Code::Invalid, "no").write(results.get().init_reply().init_refused());
         Ok(())

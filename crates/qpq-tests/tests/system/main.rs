@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod disk;
 mod errors;
+mod limits;
 mod privacy;
 mod relay;
 mod server;
