@@ -21,8 +21,9 @@ use super::directory::Standing;
 use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group};
+use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, RepairRow, Row as _, WishRow,
+    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, OutboxRow, RepairRow, Row as _, WishRow,
 };
 use crate::store::{Table, decode};
 use crate::view::{ConversationState, MessageStatus};
@@ -32,8 +33,10 @@ enum Taken {
     Done,
     /// Unknown members were added: the log waits for the directory.
     Waits,
-    /// The group is over for this device.
+    /// The group is over for this device, which was removed.
     Over,
+    /// Or which has left.
+    Left,
 }
 
 impl Ctx<'_> {
@@ -110,13 +113,21 @@ impl Ctx<'_> {
         let taken = match entry.kind {
             EntryKind::Message => self.message(row, conversation, &entry).map(|()| Taken::Done),
             EntryKind::Commit => self.commit_entry(row, &entry),
-            EntryKind::Proposal => self.leave_entry(row, &entry).map(|()| Taken::Done),
+            EntryKind::Proposal => match self.own_leave(row, &entry) {
+                Ok(true) => Ok(Taken::Left),
+                Ok(false) => self.leave_entry(row, &entry).map(|()| Taken::Done),
+                Err(error) => Err(error),
+            },
             EntryKind::Welcome => Err(Error::BadInput("a Welcome does not belong into a group's log".into())),
         };
         match taken {
             Ok(Taken::Done) => Ok(()),
             Ok(Taken::Waits) => Ok(BacklogRow { group: row.group, entry }.save(self.store)?),
             Ok(Taken::Over) => self.end_group(row, ConversationState::Removed),
+            Ok(Taken::Left) => {
+                self.end_group(row, ConversationState::Left)?;
+                self.event(Some(row.conversation), EventRowKind::Left)
+            }
             Err(error @ (Error::Store(_) | Error::Random(_))) => Err(error),
             Err(error) => {
                 // A commit that cannot be applied leaves this device behind; a message concerns nothing but itself.
@@ -303,6 +314,22 @@ impl Ctx<'_> {
             self.event(Some(row.conversation), EventRowKind::RoleChanged { who: *who, by, is_admin })?;
         }
         Ok(())
+    }
+
+    /// Whether this is the own leave, whose answer has not come: the log says as much.
+    fn own_leave(&mut self, row: &GroupRow, entry: &Entry) -> Result<bool, Error> {
+        for request in OutboxRow::all(self.store)? {
+            if let (Purpose::Leave { wish, group }, Request::Leave { proposal, .. }) =
+                (&request.purpose, &request.request)
+                && *group == row.group
+                && *proposal == entry.payload
+            {
+                self.forget_request(request.id)?;
+                self.settle_reference(*wish, Ok(()))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Somebody leaves: the one whose leaf comes first removes them at once, the others step in later if that one is

@@ -37,6 +37,8 @@ pub struct Excuses {
     pub holes: BTreeMap<(usize, GroupId), (Seq, Seq)>,
     /// Commits that were spoilt on their way.
     pub poisoned: HashSet<ContentHash>,
+    /// Devices that were set back.
+    pub set_back: HashSet<usize>,
     /// The server was set back: positions in logs from before mean nothing any more.
     pub is_server_set_back: bool,
 }
@@ -94,6 +96,7 @@ impl World {
         let (device, oracle) = (&mut self.devices[index], &mut self.oracle);
         device.store = backup.store;
         oracle.seen[index] = backup.seen;
+        oracle.excuses.set_back.insert(index);
         for (id, _) in oracle.written.iter().filter(|(_, written)| written.by == index) {
             let conversations = ConversationRow::all(&device.store)?;
             let knows = |row: &ConversationRow| device.store.message(row.id, device.account.identity, *id);
