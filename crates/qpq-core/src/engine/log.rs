@@ -132,12 +132,24 @@ impl Ctx<'_> {
             Err(error) => {
                 // A commit that cannot be applied leaves this device behind; a message concerns nothing but itself.
                 if entry.kind == EntryKind::Commit {
-                    self.lose(row, &format!("a change of the group could not be applied ({error})"))?;
+                    let author = self.author(row.group, &entry);
+                    self.lose(row, &format!("a change of the group{author} could not be applied ({error})"))?;
                     return self.unreadable(row, entry);
                 }
                 self.quarantine(entry, error.to_string())
             }
         }
+    }
+
+    /// Who made a commit, for a sentence. Its signature may be good or not.
+    fn author(&mut self, group: GroupId, entry: &Entry) -> String {
+        let Ok(ProtocolMessage::PublicMessage(message)) = read_handshake(&entry.payload) else { return String::new() };
+        let Sender::Member(index) = message.sender() else { return String::new() };
+        let Ok(mls) = self.take_mls(group) else { return String::new() };
+        let leaf = mls.public_group().leaf(*index).and_then(|node| Leaf::of_node(node).ok());
+        self.keep_mls(group, mls);
+        let name = leaf.and_then(|leaf| self.contact(leaf.id.identity).ok()?.name);
+        name.map_or(String::new(), |name| format!(" by @{name}"))
     }
 
     fn message(&mut self, row: &mut GroupRow, conversation: &mut ConversationRow, entry: &Entry) -> Result<(), Error> {

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result};
-use qpq_io::db::DbKey;
+use qpq_io::db::{self, DbKey, OpenOptions};
 use qpq_server::Config;
 use qpq_server::config::Policy;
 use qpq_server::metrics::Metrics;
 use qpq_server::service::{Clock, Options, Service, Wakeups};
 use qpq_server::store::log::Grown;
-use qpq_server::store::sqlcipher::{self, Quotas, SqlCipherStore};
+use qpq_server::store::sqlcipher::{self, Quotas, SqlCipherStore, snapshot};
 use tempfile::TempDir;
 
 use super::agenda::Agenda;
@@ -92,7 +92,8 @@ impl Server {
         for (name, bytes) in files {
             std::fs::write(self.folder.path().join(name), bytes)?;
         }
-        Ok(())
+        let connection = db::open(&database_in(&self.folder), &key(), &OpenOptions::default())?;
+        Ok(snapshot::set_apart(&connection)?)
     }
 
     /// The database of a server that is switched off.

@@ -60,15 +60,25 @@ pub fn reopen(path: &Path, key: &DbKey) -> Result<Enclosed, DbError> {
         .query_map([], |row| Ok(EnclosedFile { name: row.get(0)?, bytes: Zeroizing::new(row.get(1)?) }))?
         .collect::<Result<_, _>>()?;
     db::migrate(&mut connection, MIGRATIONS)?;
-    // One-time packages that were claimed after the copy must not be given to anybody again. Nobody can tell which those
-    // are; the devices bring new ones when they connect.
-    connection.execute_batch(
-        "DROP TABLE backup;
-         DROP TABLE backup_files;
-         UPDATE key_packages SET package = NULL WHERE last_resort = 0;",
-    )?;
+    connection.execute_batch("DROP TABLE backup; DROP TABLE backup_files;")?;
+    set_apart(&connection)?;
     into_one_file(&connection)?;
     Ok(Enclosed { taken: Timestamp(taken), files })
+}
+
+/// What must not happen twice, although the database has forgotten that it has happened.
+///
+/// # Errors
+/// Those of SQLite.
+pub fn set_apart(connection: &rusqlite::Connection) -> Result<(), DbError> {
+    // One-time packages that were claimed after the copy must not be given to anybody again. Nobody can tell which those
+    // are; the devices bring new ones when they connect. And what is put into an inbox from now on must not take the
+    // place of something that its device has had: it would take the one for the other.
+    connection.execute_batch(
+        "UPDATE key_packages SET package = NULL WHERE last_resort = 0;
+         UPDATE inboxes SET head_seq = head_seq + 1000000;",
+    )?;
+    Ok(())
 }
 
 /// Writes the log back into the database, so that the file alone is all of it.
