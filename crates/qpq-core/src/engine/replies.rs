@@ -5,12 +5,15 @@ use std::time::Duration;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome};
 use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
 
 use super::Effect;
 use super::ctx::Ctx;
 use crate::error::Error;
 use crate::request::{Purpose, Reply};
-use crate::store::rows::{Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, Row as _, WishRef, WishRow};
+use crate::store::rows::{
+    Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishRef, WishRow,
+};
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
 impl Ctx<'_> {
@@ -123,7 +126,8 @@ impl Ctx<'_> {
 
     fn superseded(&mut self, group: GroupId, request: u64, head: Head) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
-        if let Some(pending) = row.pending.filter(|pending| pending.request == request) {
+        let lost = |pending: &PendingCommit| pending.request == request && !is_on(Mutation::KeepLostCommit);
+        if let Some(pending) = row.pending.filter(lost) {
             self.drop_pending(&mut row)?;
             // The same epoch still: what stood against it, somebody's leave, is on its way to us in the log.
             if row.wait_for >= head.epoch

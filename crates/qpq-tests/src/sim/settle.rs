@@ -106,11 +106,16 @@ impl World {
             for (device, spans) in self.devices.iter().zip(&log.spans) {
                 let Some(span) = spans.last() else { continue };
                 let last = span.left.unwrap_or(Seq(log.entries.len() as u64));
+                let row = GroupRow::load(&device.store, group)?;
+                let is_active = row.as_ref().is_some_and(|row| row.state == ConversationState::Active);
+                if span.left.is_none() && !is_active {
+                    return Ok(Some(format!("{} is not yet in group {}", device.name(), log.number)));
+                }
                 // Whoever left reads no further, and whoever was just added has nothing to read.
                 if last == span.joined || span.left.is_some_and(|left| log.is_leave(left)) {
                     continue;
                 }
-                let cursor = GroupRow::load(&device.store, group)?.map_or(Seq(0), |row| row.cursor);
+                let cursor = row.map_or(Seq(0), |row| row.cursor);
                 if cursor < last {
                     let name = device.name();
                     return Ok(Some(format!("{name} is at {cursor} of {last} in log {}", log.number)));
