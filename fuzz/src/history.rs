@@ -67,7 +67,12 @@ impl History {
     /// What an honest server answers, where answering changes nothing on it.
     pub fn answer(&mut self, request: &Request) -> Option<Result<Reply, Refusal>> {
         match request {
-            Request::ByName(_) | Request::ByIdentity(_) | Request::Tree { .. } | Request::Claim { .. } => {
+            Request::ByName(_)
+            | Request::ByIdentity(_)
+            | Request::Tree { .. }
+            | Request::RejoinInfo(_)
+            | Request::Memberships
+            | Request::Claim { .. } => {
                 Some(self.world.delivery.call(self.bob, request.clone()))
             }
             Request::PublishKeys { .. }

@@ -19,9 +19,9 @@ use qpq_fuzz::members::now;
 use qpq_proto::account::Account;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::Body;
-use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome};
+use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome, RejoinInfo};
 use qpq_proto::ids::{Epoch, GroupId, Seq};
-use qpq_proto::stream::{Entry, EntryKind, LogId};
+use qpq_proto::stream::{Entry, EntryKind, Lineage, LogId, Subscribed};
 use qpq_proto::time::Timestamp;
 
 #[derive(Arbitrary, Debug)]
@@ -48,6 +48,15 @@ enum Step {
         request: u8,
         how: How,
     },
+    /// What the server says to following a log.
+    Follow {
+        log: u8,
+        from: u8,
+        acknowledged: u8,
+        epoch: u8,
+        context: Option<u64>,
+    },
+    CaughtUp,
     Low(u32),
     Pass {
         seconds: u32,
@@ -168,6 +177,19 @@ impl Run<'_> {
                 self.requests.remove(&id);
                 self.handle(Input::Reply { request: id, result });
             }
+            Step::Follow { log, from, acknowledged, epoch, context } => {
+                let (log, _) = self.history.logs[usize::from(log) % self.history.logs.len()];
+                let after = self.cursors.get(&log).copied().unwrap_or_default();
+                let (head, from) = (Seq(after.0 + 10), Seq(u64::from(from)));
+                let lineage = context.map(|context| Lineage { epoch: Epoch(u64::from(epoch)), context });
+                let subscribed = Subscribed { head, from, acknowledged: Seq(u64::from(acknowledged)), lineage };
+                let result = match epoch {
+                    u8::MAX => Err(Refusal::new(Code::NotFound, "no such group")),
+                    _ => Ok(subscribed),
+                };
+                self.handle(Input::Subscribed { log, after, result });
+            }
+            Step::CaughtUp => self.handle(Input::CaughtUp),
             Step::Low(left) => self.handle(Input::KeyPackagesLow(left)),
             Step::Pass { seconds } => {
                 self.now.0 = self.now.0.saturating_add(u64::from(seconds) * 1000);
@@ -252,6 +274,10 @@ impl Run<'_> {
             }
             (_, Some(Ok(Reply::Packages(packages)))) => Ok(Reply::Packages(packages.into_iter().map(edit).collect())),
             (_, Some(Ok(Reply::Tree(tree)))) => Ok(Reply::Tree(edit(tree))),
+            (_, Some(Ok(Reply::RejoinInfo(info)))) => Ok(Reply::RejoinInfo(RejoinInfo {
+                group_info: edit(info.group_info),
+                ..info
+            })),
             (_, Some(answer)) => answer,
             (_, None) => Err(Refusal::new(Code::Internal, "no")),
         }

@@ -15,7 +15,10 @@ use super::tx::Tx;
 
 /// False: the device is unknown, or has more waiting than `quota` allows.
 pub fn has_room(connection: &Connection, device: DeviceId, quota: u64) -> Result<bool, StoreError> {
-    let mut select = connection.prepare_cached("SELECT head_seq - cursor < ?2 FROM inboxes WHERE device = ?1")?;
+    // Counted, for a restored database leaves numbers out.
+    let mut select = connection.prepare_cached(
+        "SELECT (SELECT count(*) FROM inbox WHERE inbox.device = inboxes.device) < ?2 FROM inboxes WHERE device = ?1",
+    )?;
     Ok(select.query_row(params![device.0, Number(quota)], |row| row.get(0)).optional()?.unwrap_or(false))
 }
 
