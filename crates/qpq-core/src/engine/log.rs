@@ -115,7 +115,7 @@ impl Ctx<'_> {
             EntryKind::Commit => self.commit_entry(row, &entry),
             EntryKind::Proposal => match self.own_leave(row, &entry) {
                 Ok(true) => Ok(Taken::Left),
-                Ok(false) => self.leave_entry(row, &entry).map(|()| Taken::Done),
+                Ok(false) => self.leave_entry(row, &entry),
                 Err(error) => Err(error),
             },
             EntryKind::Welcome => Err(Error::BadInput("a Welcome does not belong into a group's log".into())),
@@ -346,10 +346,10 @@ impl Ctx<'_> {
 
     /// Somebody leaves: the one whose leaf comes first removes them at once, the others step in later if that one is
     /// not there.
-    fn leave_entry(&mut self, row: &mut GroupRow, entry: &Entry) -> Result<(), Error> {
+    fn leave_entry(&mut self, row: &mut GroupRow, entry: &Entry) -> Result<Taken, Error> {
         let message = read_handshake(&entry.payload)?;
         if is_of_an_earlier_stay(row, &message) {
-            return Ok(());
+            return Ok(Taken::Done);
         }
         let mut mls = self.take_mls(row.group)?;
         let processed = process(&self.provider(), &mut mls, message)?;
@@ -363,15 +363,19 @@ impl Ctx<'_> {
             .filter(|(_, leaf)| leaf.id.device != leaver.id.device && !row.leaving.contains(&leaf.id.device));
         let rank = staying.take_while(|(_, leaf)| leaf.id.device != self.account.device).count();
         self.keep_mls(row.group, mls);
+        if leaver.id.device == self.account.device {
+            // A later state of this device has left.
+            return Ok(Taken::Left);
+        }
         if row.leaving.contains(&leaver.id.device) {
-            return Ok(());
+            return Ok(Taken::Done);
         }
         row.leaving.push(leaver.id.device);
         let who = leaver.id.identity;
         self.event(Some(row.conversation), EventRowKind::MemberRemoved { who, by: who })?;
         let delay = Duration::from_secs(5) * u32::try_from(rank.min(60)).unwrap_or(60);
         self.leavers_wish(row.conversation, delay)?;
-        Ok(())
+        Ok(Taken::Done)
     }
 }
 

@@ -10,8 +10,9 @@ mod keys;
 mod log;
 mod name;
 mod query;
-mod repair;
+mod rejoin;
 mod replies;
+mod set_back;
 #[cfg(test)]
 mod tests;
 mod track;

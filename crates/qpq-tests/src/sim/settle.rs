@@ -103,7 +103,7 @@ impl World {
             }
         }
         for (group, log) in &self.oracle.logs {
-            for (device, spans) in self.devices.iter().zip(&log.spans) {
+            for (index, (device, spans)) in self.devices.iter().zip(&log.spans).enumerate() {
                 let Some(span) = spans.last() else { continue };
                 let last = span.left.unwrap_or(Seq(log.entries.len() as u64));
                 let row = GroupRow::load(&device.store, group)?;
@@ -113,6 +113,10 @@ impl World {
                 }
                 // Whoever left reads no further, and whoever was just added has nothing to read.
                 if last == span.joined || span.left.is_some_and(|left| log.is_leave(left)) {
+                    continue;
+                }
+                // What was over before the device was set back, it need not know any more.
+                if row.is_none() && span.left.is_some() && self.oracle.excuses.set_back.contains(&index) {
                     continue;
                 }
                 let cursor = row.map_or(Seq(0), |row| row.cursor);

@@ -1,0 +1,305 @@
+//! Noticing that server or device were set back to an older state, and saying and doing again what the server has forgotten.
+
+use std::time::Duration;
+
+use qpq_proto::code::{Code, Refusal};
+use qpq_proto::ids::{GroupId, MessageId, Seq};
+use qpq_proto::mutation::{Mutation, is_on};
+use qpq_proto::stream::{Entry, Lineage, LogId, Subscribed};
+use qpq_trust::group as trust_group;
+
+use super::ctx::{Ctx, INBOX_CURSOR, INBOX_NEWEST, INBOX_TAKEN, is_followed};
+use crate::error::Error;
+use crate::mls::group;
+use crate::request::{Purpose, Request};
+use crate::store::rows::{
+    EventRowKind, GroupRow, OutboxRow, OwnRow, RepairRow, Row as _, SetBack, WishKind, number, set_number,
+};
+use crate::view::{ConversationId, ConversationState, MessageStatus};
+
+impl Ctx<'_> {
+    /// Server and device have told each other how far they have come in a log.
+    pub(super) fn subscribed(
+        &mut self,
+        log: LogId,
+        after: Seq,
+        result: Result<Subscribed, Refusal>,
+    ) -> Result<(), Error> {
+        match (log, result) {
+            (LogId::Inbox, Ok(subscribed)) => self.inbox_subscribed(after, &subscribed),
+            (LogId::Group(group), Ok(subscribed)) => self.group_subscribed(group, after, &subscribed),
+            (LogId::Group(group), Err(refusal)) if refusal.code == Code::NotFound => self.forgotten(group),
+            // It is asked again over the next connection.
+            (_, Err(_)) => Ok(()),
+        }
+    }
+
+    /// Everything that waited in the logs has been taken: what follows is news.
+    pub(super) fn caught_up(&mut self) -> Result<(), Error> {
+        self.connection.ready = self.connection.subscribed.clone();
+        // What was accepted and is not where it was said to be.
+        for group in self.connection.ready.clone() {
+            if let Some(row) = GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state)) {
+                self.repeat_lost(&row, |seq| seq <= row.cursor)?;
+            }
+        }
+        for repair in RepairRow::all(self.store)? {
+            if let Some(row) = GroupRow::load(self.store, &repair.group)? {
+                self.touch(row.conversation);
+            }
+        }
+        self.touch_all()
+    }
+
+    fn inbox_subscribed(&mut self, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {
+        let cursor = self.inbox_cursor()?;
+        if subscribed.from < after {
+            // What was accepted by then has been taken.
+            let newest = number(self.store, INBOX_NEWEST)?;
+            set_number(self.store, INBOX_TAKEN, newest)?;
+            set_number(self.store, INBOX_CURSOR, subscribed.from.0)?;
+            self.look_around()
+        } else if subscribed.acknowledged > cursor {
+            // The server has forgotten what this device once had.
+            set_number(self.store, INBOX_CURSOR, subscribed.acknowledged.0)?;
+            self.look_around()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// After a set-back: which groups is this device in, and are there key packages whose keys it has?
+    pub(super) fn look_around(&mut self) -> Result<(), Error> {
+        self.account.keys_published = None;
+        self.renew_key_packages()?;
+        if !OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::Memberships) {
+            self.request(Request::Memberships, Purpose::Memberships)?;
+        }
+        Ok(())
+    }
+
+    fn group_subscribed(&mut self, group: GroupId, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {
+        let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
+        self.connection.subscribed.insert(group);
+        self.repeat_lost(&row, |seq| seq > subscribed.head)?;
+        let is_set_back = subscribed.from < after;
+        if is_set_back {
+            self.server_set_back(&mut row, subscribed.from)?;
+        }
+        if row.state == ConversationState::Active {
+            if subscribed.acknowledged > row.cursor && !is_set_back {
+                // What it sends from this state, others would take for a repetition, or worse.
+                self.must_come_back(&mut row, "this device was set back to an older state")?;
+            } else if self.is_fork(&row, subscribed.lineage)? {
+                self.must_come_back(&mut row, "the server was set back to an older state")?;
+            }
+        }
+        let bound = |row: &OutboxRow| row.purpose.group() == Some(group) && !is_on(Mutation::ForgetOutbox);
+        for request in OutboxRow::all(self.store)?.into_iter().filter(bound) {
+            if is_on(Mutation::EncryptAgain) && matches!(request.purpose, Purpose::Post { .. }) {
+                self.forget_request(request.id)?;
+                continue;
+            }
+            self.effect(super::Effect::Request { id: request.id, request: request.request });
+        }
+        self.touch(row.conversation);
+        Ok(())
+    }
+
+    /// Own messages that were accepted, and that the log has not shown yet: those in places where they cannot be, the server
+    /// has forgotten.
+    fn repeat_lost(&mut self, row: &GroupRow, is_lost: impl Fn(Seq) -> bool) -> Result<(), Error> {
+        for own in OwnRow::all(self.store)?.into_iter().filter(|own| own.wish.conversation == row.conversation) {
+            let message = self.store.message(row.conversation, self.account.identity, own.message)?;
+            if message.and_then(|message| message.seq).is_some_and(&is_lost) {
+                OwnRow::delete(self.store, &own.hash)?;
+                self.say_again(row.conversation, own.message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn say_again(&mut self, conversation: ConversationId, id: MessageId) -> Result<(), Error> {
+        let Some(mut message) = self.store.message(conversation, self.account.identity, id)? else { return Ok(()) };
+        (message.seq, message.status) = (None, MessageStatus::Waiting);
+        self.store.update_message(&message)?;
+        self.wish(conversation, WishKind::Send { message: id }, Duration::ZERO)?;
+        Ok(())
+    }
+
+    /// Whether the group has gone another way than this device: an epoch that the server has not come to yet, or another one
+    /// of the same number. A way that parts later shows when its commits cannot be applied.
+    fn is_fork(&mut self, row: &GroupRow, there: Option<Lineage>) -> Result<bool, Error> {
+        let Some(there) = there else { return Ok(false) };
+        let Ok(mls) = self.take_mls(row.group) else { return Ok(true) };
+        let here = trust_group::lineage(mls.public_group().group_context());
+        self.keep_mls(row.group, mls);
+        let here = here?;
+        Ok(here.epoch > there.epoch || (here.epoch == there.epoch && here.context != there.context))
+    }
+
+    /// The server does not have what this device has taken: its log is read again from where both agree.
+    fn server_set_back(&mut self, row: &mut GroupRow, from: Seq) -> Result<(), Error> {
+        self.forget_operations(row)?;
+        let mut track = self.track(row.group)?;
+        let mut repair = self.repair(row.group)?;
+        let mut set_back = SetBack {
+            until: row.cursor,
+            taken_at: track.last_at,
+            rejoin: None,
+            messages: self.own_messages_after(row.conversation, from)?,
+            changes: track.done.iter().filter(|done| done.seq > from).cloned().collect(),
+        };
+        if let Some(earlier) = repair.set_back.take() {
+            set_back.until = set_back.until.max(earlier.until);
+            set_back.rejoin = earlier.rejoin;
+            set_back.messages.extend(earlier.messages);
+            set_back.changes.extend(earlier.changes);
+        }
+        repair.set_back = Some(set_back);
+        if let Some(rejoin) = &mut repair.rejoin {
+            rejoin.commit = None;
+        }
+        repair.save(self.store)?;
+        track.back_to(from);
+        track.save(self.store)?;
+        (row.cursor, row.wait_for) = (from, qpq_proto::ids::Epoch(0));
+        Ok(row.save(self.store)?)
+    }
+
+    /// The log is read as far as it can be read; then this device comes back with a fresh leaf, before it says anything.
+    fn must_come_back(&mut self, row: &mut GroupRow, reason: &str) -> Result<(), Error> {
+        self.forget_operations(row)?;
+        let mut repair = self.repair(row.group)?;
+        match &mut repair.set_back {
+            Some(set_back) => set_back.rejoin = Some(reason.to_owned()),
+            none => *none = Some(SetBack::because(reason)),
+        }
+        repair.save(self.store)?;
+        Ok(row.save(self.store)?)
+    }
+
+    /// A message that says to be of this very device, which knows nothing of it. While catching up that means that the device
+    /// was set back; later it can only be a forgery, for who sent it is not signed where others cannot read it.
+    pub(super) fn own_unknown(&mut self, row: &mut GroupRow) -> Result<(), Error> {
+        if self.connection.ready.contains(&row.group) {
+            return Err(Error::BadInput("a message in the name of this device that it did not send".into()));
+        }
+        self.must_come_back(row, "this device was set back to an older state")?;
+        let gap =
+            EventRowKind::Gap { count: 1, reason: "a message that was sent before this device was set back".into() };
+        self.event(Some(row.conversation), gap)
+    }
+
+    fn own_messages_after(&self, conversation: ConversationId, after: Seq) -> Result<Vec<(Seq, MessageId)>, Error> {
+        let messages = self.store.messages(conversation, None, MOST_REPEATED, None)?;
+        let own = messages
+            .into_iter()
+            .filter(|message| message.sender == self.account.identity && message.device == self.account.device);
+        Ok(own.filter_map(|message| Some((message.seq?, message.id))).filter(|(seq, _)| *seq > after).collect())
+    }
+
+    /// Whether an entry that is read again was taken before; then it is ticked off.
+    pub(super) fn taken_before(&mut self, entry: &Entry, repair: &mut Option<RepairRow>) -> Result<bool, Error> {
+        let Some(repair) = repair else { return Ok(false) };
+        let Some(set_back) = &mut repair.set_back else { return Ok(false) };
+        if entry.seq > set_back.until || entry.at > set_back.taken_at {
+            return Ok(false);
+        }
+        set_back.messages.retain(|(seq, _)| *seq != entry.seq);
+        set_back.changes.retain(|done| done.seq != entry.seq);
+        repair.save(self.store)?;
+        Ok(true)
+    }
+
+    /// The log has been read up to its end: has the group gone another way?
+    pub(super) fn finish_set_back(&mut self, group: GroupId) -> Result<(), Error> {
+        let (Some(mut row), Some(mut repair)) =
+            (GroupRow::load(self.store, &group)?, RepairRow::load(self.store, &group)?)
+        else {
+            return Ok(());
+        };
+        if !row.awaiting.is_empty() {
+            return Ok(());
+        }
+        let Some(set_back) = repair.set_back.take() else { return Ok(()) };
+        repair.owed.messages.extend(set_back.messages.into_iter().map(|(_, id)| id));
+        repair.owed.changes.extend(set_back.changes.into_iter().map(|done| done.kind));
+        repair.save(self.store)?;
+        if row.state != ConversationState::Active {
+            return Ok(());
+        }
+        match set_back.rejoin {
+            Some(reason) => {
+                self.lose(&mut row, &reason)?;
+                row.save(self.store)?;
+            }
+            None => self.make_up(&row)?,
+        }
+        Ok(())
+    }
+
+    /// Says and does again what the server has forgotten. Who has seen it, knows it by its id.
+    pub(super) fn make_up(&mut self, row: &GroupRow) -> Result<(), Error> {
+        let Some(mut repair) = RepairRow::load(self.store, &row.group)? else { return Ok(()) };
+        let owed = std::mem::take(&mut repair.owed);
+        if repair.rejoin.is_none() && repair.set_back.is_none() {
+            RepairRow::delete(self.store, &row.group)?;
+        } else {
+            repair.save(self.store)?;
+        }
+        for id in owed.messages {
+            self.say_again(row.conversation, id)?;
+        }
+        for kind in owed.changes {
+            self.wish(row.conversation, kind, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
+    /// The server knows nothing of a group that this device is in: it was set back to before the group, or before this
+    /// device came in. Whoever made it makes it again; the others wait to be added again.
+    pub(super) fn forgotten(&mut self, group: GroupId) -> Result<(), Error> {
+        let Some(row) = GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state)) else {
+            return Ok(());
+        };
+        let mut repair = self.repair(group)?;
+        let own = self.own_messages_after(row.conversation, Seq(0))?;
+        repair.owed.messages = own.into_iter().map(|(_, id)| id).collect();
+        let track = self.track(group)?;
+        repair.owed.changes = track.done.iter().map(|done| done.kind.clone()).filter(|kind| !is_start(kind)).collect();
+        repair.save(self.store)?;
+        let is_creator = track.done.iter().any(|done| is_start(&done.kind));
+        let is_direct = matches!(row.conversation, ConversationId::Direct(_));
+        if is_creator || is_direct { self.start_again(&row) } else { self.gone(group) }
+    }
+
+    fn start_again(&mut self, row: &GroupRow) -> Result<(), Error> {
+        let mls = self.take_mls(row.group)?;
+        let mut members: Vec<_> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf.id.identity).collect();
+        members.sort_unstable();
+        members.dedup();
+        members.retain(|identity| *identity != self.account.identity);
+        let mut row = row.clone();
+        self.forget_operations(&mut row)?;
+        self.delete_mls(row.group)?;
+        GroupRow::delete(self.store, &row.group)?;
+        let mut track = self.track(row.group)?;
+        track.back_to(Seq(0));
+        track.done.clear();
+        track.save(self.store)?;
+        let mut conversation = self.conversation(row.conversation)?;
+        conversation.group = None;
+        conversation.save(self.store)?;
+        let name = row.name.clone();
+        self.wish(row.conversation, WishKind::Start { suite: row.suite, name, members }, Duration::ZERO)?;
+        self.make_up(&row)
+    }
+}
+
+fn is_start(kind: &WishKind) -> bool {
+    matches!(kind, WishKind::Start { .. })
+}
+
+/// Own messages that are said again at most.
+const MOST_REPEATED: usize = 10_000;
