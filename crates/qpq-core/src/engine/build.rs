@@ -139,7 +139,7 @@ impl Ctx<'_> {
         let hash = ContentHash::of(&payload);
         let request = Request::Post { group: row.group, post: Post { epoch, payload, expires_at: None } };
         let request = self.request(request, Purpose::Post { wish: reference, group: row.group, hash })?;
-        OwnRow { hash, message, wish: reference, request }.save(self.store)?;
+        OwnRow { hash, message, wish: reference, request, accepted: None }.save(self.store)?;
         Ok(Progress::InFlight(vec![request]))
     }
 

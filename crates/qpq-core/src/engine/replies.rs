@@ -39,7 +39,13 @@ impl Ctx<'_> {
                 CommitOutcome::Superseded(head) => self.superseded(group, id, head),
             },
             (Purpose::Post { wish, hash, group }, Ok(Reply::Posted(outcome))) => match outcome {
-                PostOutcome::Accepted(seq) => self.confirm_own(hash, seq, wish.conversation).map(|_| ()),
+                PostOutcome::Accepted(seq) => {
+                    if let Some(mut own) = OwnRow::load(self.store, &hash)? {
+                        own.accepted = Some(seq);
+                        own.save(self.store)?;
+                    }
+                    self.confirm_own(hash, seq, wish.conversation).map(|_| ())
+                }
                 PostOutcome::StaleEpoch(head) => self.stale_post(hash, group, head),
             },
             (Purpose::Leave { wish, group }, Ok(Reply::Left(outcome))) => self.left(wish, group, outcome),

@@ -110,8 +110,7 @@ impl Ctx<'_> {
     /// has forgotten.
     fn repeat_lost(&mut self, row: &GroupRow, is_lost: impl Fn(Seq) -> bool) -> Result<(), Error> {
         for own in OwnRow::all(self.store)?.into_iter().filter(|own| own.wish.conversation == row.conversation) {
-            let message = self.store.message(row.conversation, self.account.identity, own.message)?;
-            if message.and_then(|message| message.seq).is_some_and(&is_lost) {
+            if own.accepted.is_some_and(&is_lost) {
                 OwnRow::delete(self.store, &own.hash)?;
                 self.say_again(row.conversation, own.message)?;
             }

@@ -357,6 +357,9 @@ pub struct OwnRow {
     pub message: MessageId,
     pub wish: WishRef,
     pub request: u64,
+    /// Where the server said that it stands; the log has not said so yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Seq>,
 }
 
 /// An event with ids instead of names; names are looked up when it is pulled.
