@@ -119,6 +119,11 @@ impl World {
                 if row.is_none() && span.left.is_some() && self.oracle.excuses.set_back.contains(&index) {
                     continue;
                 }
+                // Whoever was removed while it could not read on was told so by the server.
+                let knows = row.as_ref().is_some_and(|row| row.state == ConversationState::Removed);
+                if knows && self.oracle.is_excused(index) {
+                    continue;
+                }
                 let cursor = row.map_or(Seq(0), |row| row.cursor);
                 if cursor < last {
                     let name = device.name();
@@ -203,7 +208,10 @@ impl World {
         let log = self.oracle.logs.get(&group)?;
         let commits = (1..).zip(&log.entries).filter(|(_, entry)| entry.kind == EntryKind::Commit);
         let joined = commits.map(|(seq, _)| Seq(seq)).nth((row.joined.0 as usize).saturating_sub(1)).unwrap_or(to);
-        Some((from, to.max(joined)))
+        // Who was removed meanwhile never came back in.
+        let is_out = row.state == ConversationState::Removed;
+        let end = if is_out { Seq(log.entries.len() as u64) } else { joined };
+        Some((from, to.max(end)))
     }
 
     /// Places in the log mean nothing any more; but whatever is in it is shown, once.
