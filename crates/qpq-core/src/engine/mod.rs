@@ -24,7 +24,7 @@ use openmls_rust_crypto::RustCrypto;
 use qpq_proto::account::UserName;
 use qpq_proto::code::Refusal;
 use qpq_proto::content::Body;
-use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{ContentHash, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
 use qpq_proto::time::Timestamp;
 
@@ -181,6 +181,8 @@ struct Connection {
     subscribed: BTreeSet<GroupId>,
     /// Those of them whose logs have been read: something new may be sent.
     ready: BTreeSet<GroupId>,
+    /// Own messages that were accepted over it: an answer to a subscription may be older than that.
+    accepted: BTreeSet<ContentHash>,
 }
 
 impl Default for Engine {

@@ -40,6 +40,7 @@ impl Ctx<'_> {
             },
             (Purpose::Post { wish, hash, group }, Ok(Reply::Posted(outcome))) => match outcome {
                 PostOutcome::Accepted(seq) => {
+                    self.connection.accepted.insert(hash);
                     if let Some(mut own) = OwnRow::load(self.store, &hash)? {
                         own.accepted = Some(seq);
                         own.save(self.store)?;

@@ -40,7 +40,7 @@ impl Ctx<'_> {
         // What was accepted and is not where it was said to be.
         for group in self.connection.ready.clone() {
             if let Some(row) = GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state)) {
-                self.repeat_lost(&row, |seq| seq <= row.cursor)?;
+                self.repeat_lost(&row, |seq, _| seq <= row.cursor)?;
             }
         }
         for repair in RepairRow::all(self.store)? {
@@ -81,7 +81,7 @@ impl Ctx<'_> {
     fn group_subscribed(&mut self, group: GroupId, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
         self.connection.subscribed.insert(group);
-        self.repeat_lost(&row, |seq| seq > subscribed.head)?;
+        self.repeat_lost(&row, |seq, is_news| seq > subscribed.head && !is_news)?;
         let is_set_back = subscribed.from < after;
         if is_set_back {
             self.server_set_back(&mut row, subscribed.from)?;
@@ -108,9 +108,10 @@ impl Ctx<'_> {
 
     /// Own messages that were accepted, and that the log has not shown yet: those in places where they cannot be, the server
     /// has forgotten.
-    fn repeat_lost(&mut self, row: &GroupRow, is_lost: impl Fn(Seq) -> bool) -> Result<(), Error> {
+    fn repeat_lost(&mut self, row: &GroupRow, is_lost: impl Fn(Seq, bool) -> bool) -> Result<(), Error> {
         for own in OwnRow::all(self.store)?.into_iter().filter(|own| own.wish.conversation == row.conversation) {
-            if own.accepted.is_some_and(&is_lost) {
+            let is_news = self.connection.accepted.contains(&own.hash);
+            if own.accepted.is_some_and(|seq| is_lost(seq, is_news)) {
                 OwnRow::delete(self.store, &own.hash)?;
                 self.say_again(row.conversation, own.message)?;
             }
