@@ -109,8 +109,9 @@ fn members_change_the_group_at_the_same_moment() -> Result<()> {
     let (alice, bob, carol, dave) = (alice?, bob?, carol?, dave?);
     alice.run(&["group", "create", "Plans", "@bob"])?.success()?;
     bob.run(&["sync"])?.success()?;
-    let running =
-        [alice.spawn(&["group", "invite", "#Plans", "@carol"])?, bob.spawn(&["group", "invite", "#Plans", "@dave"])?];
+    // On a busy machine a commit that is made anew may take its time.
+    let invite = |person: &Person, who: &str| person.spawn(&["--timeout", "60s", "group", "invite", "#Plans", who]);
+    let running = [invite(&alice, "@carol")?, invite(&bob, "@dave")?];
     for child in running {
         finish_child(child)?.success()?;
     }
