@@ -15,6 +15,8 @@ struct ServerHello {
   protocol @0 :UInt16;
   domain @1 :Text;
   software @2 :Text;
+  # Another number each time that the server is restored from a backup: it may have forgotten what devices know.
+  incarnation @3 :UInt64;
 }
 
 struct RegisterReply {

@@ -5,6 +5,7 @@ use qpq_core::request::{Reply, Request};
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::WishKind;
 use qpq_core::view::ConversationId;
+use qpq_proto::account::ServerHello;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::{DeviceId, IdentityId, Seq};
 use qpq_proto::stream::{Entry, LogId};
@@ -93,6 +94,6 @@ impl Default for History {
 /// An engine that has just begun on a copy of a store, connected.
 pub fn wake_up(store: &mut MemoryStore, now: qpq_proto::time::Timestamp) -> (Engine, Vec<qpq_core::Effect>) {
     let mut engine = Engine::new();
-    let effects = engine.handle(store, now, Input::Connected { domain: "test".into() });
+    let effects = engine.handle(store, now, Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }));
     (engine, effects.expect("a store that was written by an engine is readable"))
 }

@@ -16,7 +16,7 @@ use qpq_core::view::{ConversationId, Trust};
 use qpq_fuzz::edits::Edits;
 use qpq_fuzz::history::{History, wake_up};
 use qpq_fuzz::members::now;
-use qpq_proto::account::Account;
+use qpq_proto::account::{Account, ServerHello};
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::Body;
 use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome, RejoinInfo};
@@ -198,7 +198,7 @@ impl Run<'_> {
             Step::Reconnect => {
                 self.handle(Input::Disconnected);
                 self.requests.clear();
-                self.handle(Input::Connected { domain: "test".into() });
+                self.handle(Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }));
             }
             Step::Crash { before_commit } => {
                 if before_commit {

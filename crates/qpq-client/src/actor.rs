@@ -217,10 +217,10 @@ impl Actor {
 
     fn news(&mut self, news: News) {
         match news {
-            News::Connected { domain, orders } => {
+            News::Connected { hello, orders } => {
                 (self.subscriptions, self.caught_up) = (0, 0);
                 self.stream = Some(orders);
-                self.step(Input::Connected { domain });
+                self.step(Input::Connected(hello));
                 if self.stream.is_some() {
                     self.set_connection(Connection { online: true, ..Connection::default() });
                 }
@@ -465,6 +465,8 @@ const STACK: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use qpq_proto::account::ServerHello;
+
     use super::*;
     use crate::waiter::waiter;
     use qpq_io::db::DbKey;
@@ -510,7 +512,9 @@ mod tests {
             assert!(!connection.online && matches!(connection.trouble.as_deref(), Some(Error::BadInput(_))));
         }
         let (orders, given) = mpsc::unbounded_channel();
-        owner.news(News::Connected { domain: String::new(), orders });
+        let software = String::new();
+        let hello = ServerHello { protocol: 1, domain: String::new(), software, incarnation: 1 };
+        owner.news(News::Connected { hello, orders });
         assert!(given.is_closed() && !owner.shared.connection().online);
         owner.news(News::Disconnected(None));
         assert!(owner.shared.connection().trouble.is_some(), "the link knows no better reason");

@@ -10,6 +10,7 @@ use futures::future::LocalBoxFuture;
 use futures::stream::FuturesUnordered;
 use qpq_core::request::{Reply, Request};
 use qpq_io::rpc::connect::{ClientConnection, Connector};
+use qpq_proto::account::ServerHello;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::Seq;
 use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
@@ -33,7 +34,7 @@ pub enum Order {
 pub enum News {
     /// Orders are for this connection alone: what was meant for an earlier one must not reach it.
     Connected {
-        domain: String,
+        hello: ServerHello,
         orders: mpsc::UnboundedSender<Order>,
     },
     /// Why; nothing when the owner gave the connection up.
@@ -124,7 +125,7 @@ async fn connected(
     let (orders_tx, orders) = mpsc::unbounded_channel();
     let stream = wire::open(&session, Sink::new(incoming_tx));
     *since = Some(Instant::now());
-    news(News::Connected { domain: greeted.hello.domain.clone(), orders: orders_tx });
+    news(News::Connected { hello: greeted.hello.clone(), orders: orders_tx });
     let mut live = Live {
         session,
         stream,

@@ -39,6 +39,7 @@ pub fn generate(name: &UserName, device_name: &str) -> Result<AccountRow, Error>
         envelope_key,
         registered: false,
         domain: String::new(),
+        incarnation: 0,
         keys_published: None,
     })
 }

@@ -100,6 +100,8 @@ pub struct ServerHello {
     pub domain: String,
     /// Name and version of the software.
     pub software: String,
+    /// Random, and another one after the server was restored from a backup; 0 when it does not say.
+    pub incarnation: u64,
 }
 
 impl ServerHello {
@@ -109,6 +111,7 @@ impl ServerHello {
             protocol: reader.get_protocol(),
             domain: read::text("server.domain", reader.get_domain(), limits::SHORT_TEXT)?,
             software: read::text("server.software", reader.get_software(), limits::SHORT_TEXT)?,
+            incarnation: reader.get_incarnation(),
         })
     }
 
@@ -117,6 +120,7 @@ impl ServerHello {
         builder.set_protocol(self.protocol);
         builder.set_domain(&self.domain[..]);
         builder.set_software(&self.software[..]);
+        builder.set_incarnation(self.incarnation);
     }
 }
 

@@ -148,7 +148,7 @@ fn wire_messages_keep_their_bytes() {
     let entry = Entry { log, seq: Seq(2), at: Timestamp(3), kind: EntryKind::Proposal, payload: vec![4; 5] };
     let positions = [Position { log, seq: Seq(1) }, Position { log: LogId::Inbox, seq: Seq(2) }];
     let refusal = Refusal::later(Code::RateLimited, "d", Duration::from_millis(1500));
-    let hello = ServerHello { protocol: 1, domain: "d".into(), software: "s".into() };
+    let hello = ServerHello { protocol: 1, domain: "d".into(), software: "s".into(), incarnation: 7 };
     let account = Account { name: "alice".parse().expect("a name"), manifest: vec![1; 2] };
     let head = Head { epoch: Epoch(1), seq: Seq(2) };
     check(

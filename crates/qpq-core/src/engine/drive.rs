@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use qpq_proto::account::ServerHello;
 use qpq_proto::ids::{GroupId, IdentityId, MessageId};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
@@ -36,10 +37,12 @@ pub(super) enum Progress {
 }
 
 impl Ctx<'_> {
-    pub(super) fn connected(&mut self, domain: String) -> Result<(), Error> {
+    pub(super) fn connected(&mut self, hello: ServerHello) -> Result<(), Error> {
         *self.connection = Connection { online: true, ..Connection::default() };
-        if self.account.domain != domain || !self.account.registered {
-            self.account.domain = domain;
+        let is_restored = ![0, hello.incarnation].contains(&self.account.incarnation);
+        if self.account.domain != hello.domain || !self.account.registered || self.account.incarnation != hello.incarnation {
+            self.account.domain = hello.domain;
+            self.account.incarnation = hello.incarnation;
             self.account.registered = true;
             self.account.save(self.store)?;
         }
@@ -49,6 +52,9 @@ impl Ctx<'_> {
             self.effect(Effect::Request { id: row.id, request: row.request });
         }
         self.renew_key_packages()?;
+        if is_restored {
+            self.look_around()?;
+        }
         let after = self.inbox_cursor()?;
         self.effect(Effect::Subscribe { log: LogId::Inbox, after, known: vec![] });
         for row in GroupRow::all(self.store)? {

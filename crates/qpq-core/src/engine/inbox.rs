@@ -1,5 +1,7 @@
 //! The inbox: Welcomes, opened, joined with the tree from the server, and announced once the members are checked.
 
+use std::collections::BTreeSet;
+
 use qpq_proto::code::Refusal;
 use qpq_proto::content::WelcomeBundle;
 use qpq_proto::groups::GroupKind;
@@ -90,7 +92,7 @@ impl Ctx<'_> {
             return Ok(());
         }
         if let Some(known) = GroupRow::load(self.store, &id)?
-            && matches!(known.state, ConversationState::Active | ConversationState::Starting)
+            && self.has_keys(&known)?
         {
             let mls = self.take_mls(id)?;
             let current = group::epoch(&mls);
@@ -151,7 +153,7 @@ impl Ctx<'_> {
         let bundle = WelcomeBundle::decode(&waiting.bundle).map_err(TrustError::from)?;
         let known = GroupRow::load(self.store, &bundle.group)?;
         if let Some(known) = &known
-            && matches!(known.state, ConversationState::Active | ConversationState::Starting)
+            && self.has_keys(known)?
         {
             return Err(Error::BadInput("a Welcome to a group that this device is in".into()));
         }
@@ -194,29 +196,36 @@ impl Ctx<'_> {
         if row.awaiting.is_empty() { self.resume_log(row) } else { Ok(()) }
     }
 
-    /// Which conversation a group is. A direct one must consist of exactly this identity and one other.
+    /// Which conversation a group is that this device comes into.
     pub(super) fn conversation_for(
         &mut self,
         kind: GroupKind,
         id: GroupId,
         leaves: &[Leaf],
     ) -> Result<ConversationId, Error> {
-        let mut others: Vec<IdentityId> = leaves.iter().map(|leaf| leaf.id.identity).collect();
-        others.retain(|identity| *identity != self.account.identity);
-        others.sort_unstable();
-        others.dedup();
-        match (kind, &others[..]) {
+        let conversation = self.conversation_of(kind, id, leaves)?;
+        if kind == GroupKind::Direct
+            && let Some(row) = self.group_of(conversation)?
+            && row.group != id
+            && row.state != ConversationState::Starting
+        {
+            return Err(Error::BadInput("a second direct conversation with the same person".into()));
+        }
+        Ok(conversation)
+    }
+
+    /// Which conversation a group is. A direct one consists of this identity and at most one other.
+    pub(super) fn conversation_of(
+        &self,
+        kind: GroupKind,
+        id: GroupId,
+        leaves: &[Leaf],
+    ) -> Result<ConversationId, Error> {
+        let me = self.account.identity;
+        let others: BTreeSet<_> = leaves.iter().map(|leaf| leaf.id.identity).filter(|who| *who != me).collect();
+        match (kind, others.len()) {
             (GroupKind::Group, _) => Ok(ConversationId::Group(id)),
-            (GroupKind::Direct, [other]) => {
-                let conversation = ConversationId::Direct(*other);
-                if let Some(row) = self.group_of(conversation)?
-                    && row.group != id
-                    && row.state != ConversationState::Starting
-                {
-                    return Err(Error::BadInput("a second direct conversation with the same person".into()));
-                }
-                Ok(conversation)
-            }
+            (GroupKind::Direct, 0 | 1) => Ok(ConversationId::Direct(others.first().copied().unwrap_or(me))),
             (GroupKind::Direct, _) => Err(Error::BadInput("a direct conversation has two members".into())),
         }
     }

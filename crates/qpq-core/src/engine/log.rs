@@ -274,6 +274,10 @@ impl Ctx<'_> {
             return Ok(Taken::Waits);
         }
         let over = staged.self_removed();
+        if over && review.committer.id.device == self.account.device {
+            // It came back by a commit whose keys it does not have any more.
+            return Err(Error::BadInput("this device came back, and has forgotten how".into()));
+        }
         let provider = Provider::new(self.crypto, &mut *self.store);
         mls.merge_staged_commit(&provider, *staged).map_err(Error::mls)?;
         self.keep_mls(row.group, mls);

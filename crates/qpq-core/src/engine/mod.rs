@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
-use qpq_proto::account::UserName;
+use qpq_proto::account::{ServerHello, UserName};
 use qpq_proto::code::Refusal;
 use qpq_proto::content::Body;
 use qpq_proto::ids::{ContentHash, GroupId, IdentityId, MessageId, Seq};
@@ -41,10 +41,8 @@ pub use query::Query;
 /// Something that the engine has to deal with. No `Debug`: plaintext is among it.
 pub enum Input {
     Command(Command),
-    /// A session was granted; the server's domain.
-    Connected {
-        domain: String,
-    },
+    /// A session was granted.
+    Connected(ServerHello),
     Disconnected,
     /// A log is followed, or cannot be. Comes before its entries.
     Subscribed {
@@ -238,7 +236,7 @@ impl Ctx<'_> {
     fn input(&mut self, input: Input) -> Result<(), Error> {
         match input {
             Input::Command(command) => self.command(command),
-            Input::Connected { domain } => self.connected(domain),
+            Input::Connected(hello) => self.connected(hello),
             Input::Disconnected => {
                 *self.connection = Connection::default();
                 Ok(())

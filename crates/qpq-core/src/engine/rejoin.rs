@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::groups::{Commit, RejoinInfo};
-use qpq_proto::ids::{ContentHash, GroupId, Seq};
+use openmls::group::MlsGroup;
+use qpq_proto::groups::{Commit, GroupKind, RejoinInfo};
+use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
 use qpq_proto::stream::{Entry, EntryKind, LogId, digest};
-use qpq_trust::credential::Leaf;
+use qpq_trust::TrustError;
 use qpq_trust::group as trust_group;
 use qpq_trust::suite::Suite;
 
 use super::ctx::{Ctx, is_followed};
+use super::directory::Standing;
 use super::drive::Progress;
 use crate::error::Error;
 use crate::mls::{Provider, group, rejoin};
@@ -54,6 +56,16 @@ impl Ctx<'_> {
         match self.rejoin_wish_of(row.conversation)? {
             Some(wish) => self.settle(&wish, Ok(())),
             None => Ok(()),
+        }
+    }
+
+    /// Whether this device has a state of the group that is good for something.
+    pub(super) fn has_keys(&self, row: &GroupRow) -> Result<bool, Error> {
+        match row.state {
+            ConversationState::Active => Ok(true),
+            // Made here, and not yet on the server; or there without this device knowing anything of it.
+            ConversationState::Starting => Ok(self.repair(row.group)?.rejoin.is_none()),
+            ConversationState::Left | ConversationState::Removed | ConversationState::Broken => Ok(false),
         }
     }
 
@@ -109,23 +121,41 @@ impl Ctx<'_> {
         let repair = self.repair(row.group)?;
         let Some(rejoin) = repair.rejoin else { return Ok(Progress::Done) };
         let is_heard = !is_followed(row.state) || self.connection.ready.contains(&row.group);
-        if rejoin.commit.is_some() || !is_heard {
+        if rejoin.commit.is_some() || !is_heard || !row.awaiting.is_empty() {
             return Ok(Progress::Wait);
         }
         let purpose = Purpose::RejoinInfo { wish: reference, group: row.group };
         Ok(Progress::InFlight(vec![self.request(Request::RejoinInfo(row.group), purpose)?]))
     }
 
-    /// The second step: the external commit.
+    /// The second step: the external commit, into a group that is what it says.
     pub(super) fn come_back(&mut self, wish: WishRef, id: GroupId, info: &RejoinInfo) -> Result<(), Error> {
+        let Some(mut row) = GroupRow::load(self.store, &id)? else { return Ok(()) };
         let mut repair = self.repair(id)?;
         let Some(rejoin) = &mut repair.rejoin else { return Ok(()) };
+        if rejoin.members.is_empty()
+            && let Ok(mls) = self.take_mls(id)
+        {
+            rejoin.members = identities(&mls);
+        }
         self.delete_mls(id)?;
         let provider = Provider::new(self.crypto, &mut *self.store);
-        let way = match rejoin::build(&provider, &self.myself, id, info) {
-            Ok(way) => way,
+        let built = rejoin::build(&provider, &self.myself, id, info);
+        let checked = built.and_then(|way| self.examine(&mut row, &way.group).map(|is_known| (way, is_known)));
+        let way = match checked {
+            Ok((way, true)) => way,
+            Ok((_, false)) => {
+                // Asked again when the directory has answered.
+                self.delete_mls(id)?;
+                repair.save(self.store)?;
+                row.save(self.store)?;
+                return Ok(self.touch(wish.conversation));
+            }
             Err(error @ (Error::Store(_) | Error::Random(_))) => return Err(error),
-            Err(error) => return self.rejoin_later(wish, repair, error.to_string()),
+            Err(error) => {
+                self.delete_mls(id)?;
+                return self.rejoin_later(wish, repair, error.to_string());
+            }
         };
         rejoin.commit = Some(ContentHash::of(&way.commit));
         rejoin.leaving.clone_from(&info.leaving);
@@ -137,6 +167,28 @@ impl Ctx<'_> {
         let mut conversation = self.conversation(wish.conversation)?;
         conversation.in_flight = vec![request];
         Ok(conversation.save(self.store)?)
+    }
+
+    /// Whether this device may come back into what the server calls the group. The tree is the server's word, signed by some leaf
+    /// in it; whatever this device says afterwards, all leaves can read. So each must be a device that its owner lists, and
+    /// the group must be of the kind, and a direct conversation between the two, that it was. False: the directory is
+    /// asked about some of them.
+    fn examine(&mut self, row: &mut GroupRow, mls: &MlsGroup) -> Result<bool, Error> {
+        Suite::try_from(mls.ciphersuite())?;
+        let state = trust_group::state(mls.public_group())?;
+        let leaves = trust_group::roster(mls.public_group())?;
+        if self.conversation_of(state.kind, row.group, &leaves)? != row.conversation {
+            return Err(Error::BadInput("the server offers another group in the place of this one".into()));
+        }
+        self.check_leaves(row, &leaves)?;
+        for leaf in &leaves {
+            if self.standing(leaf)? == Standing::Unlisted {
+                // Next time the directory is asked anew.
+                self.store.remove(Table::Unlisted, &leaf.id.device.0)?;
+                return Err(TrustError::UnlistedDevice.into());
+            }
+        }
+        Ok(row.awaiting.is_empty())
     }
 
     /// Somebody else was faster.
@@ -214,16 +266,15 @@ impl Ctx<'_> {
         let Some(rejoin) = repair.rejoin.take() else { return Ok(()) };
         repair.save(self.store)?;
         let mls = self.take_mls(row.group)?;
-        let leaves: Vec<Leaf> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf).collect();
         let state = trust_group::state(mls.public_group())?;
-        row.suite = Suite::try_from(mls.ciphersuite())?.number();
+        let members = identities(&mls);
         row.joined = group::epoch(&mls);
         self.keep_mls(row.group, mls);
         row.state = ConversationState::Active;
         row.leaving = rejoin.leaving;
         row.refreshed = self.now;
-        self.check_leaves(row, &leaves)?;
         row.save(self.store)?;
+        self.tell_members(row, &rejoin.members, &members)?;
         if rejoin.lost > 0 {
             let gap = EventRowKind::Gap { count: rejoin.lost, reason: rejoin.reason };
             self.event(Some(row.conversation), gap)?;
@@ -242,20 +293,31 @@ impl Ctx<'_> {
         self.make_up(row)
     }
 
-    /// Handshakes that could not be applied are of no use any more; messages stay.
-    fn forget_mended(&mut self, group: GroupId) -> Result<(), Error> {
-        for row in self.quarantined(group)? {
-            if row.entry.kind != EntryKind::Message {
-                QuarantineRow::delete(self.store, &row.key())?;
-            }
+    /// Nobody comes in unseen, not even while this device was out. Who did it is not known.
+    fn tell_members(&mut self, row: &GroupRow, before: &[IdentityId], after: &[IdentityId]) -> Result<(), Error> {
+        if row.kind == GroupKind::Direct {
+            return Ok(());
+        }
+        if before.is_empty() {
+            return self.event(Some(row.conversation), EventRowKind::Joined { by: self.account.identity });
+        }
+        for who in after.iter().filter(|who| !before.contains(who)) {
+            self.event(Some(row.conversation), EventRowKind::MemberAdded { who: *who, by: *who })?;
+        }
+        for who in before.iter().filter(|who| !after.contains(who)) {
+            self.event(Some(row.conversation), EventRowKind::MemberRemoved { who: *who, by: *who })?;
         }
         Ok(())
     }
 
-    /// What is in quarantine of one group.
-    pub(super) fn quarantined(&self, group: GroupId) -> Result<Vec<QuarantineRow>, Error> {
-        let all = QuarantineRow::all(self.store)?;
-        Ok(all.into_iter().filter(|row| row.entry.log == LogId::Group(group)).collect())
+    /// Handshakes that could not be applied are of no use any more; messages stay.
+    fn forget_mended(&mut self, group: GroupId) -> Result<(), Error> {
+        for row in QuarantineRow::all(self.store)? {
+            if row.entry.log == LogId::Group(group) && row.entry.kind != EntryKind::Message {
+                QuarantineRow::delete(self.store, &row.key())?;
+            }
+        }
+        Ok(())
     }
 
     /// The server says that this device is not in the group any more.
@@ -271,8 +333,12 @@ impl Ctx<'_> {
         if row.state == ConversationState::Starting {
             return self.discard_group(row);
         }
-        let reason = "this device is no longer in the group".into();
-        self.event(Some(row.conversation), EventRowKind::Gap { count: lost, reason })?;
+        if lost > 0 {
+            let reason = "this device is no longer in the group".into();
+            self.event(Some(row.conversation), EventRowKind::Gap { count: lost, reason })?;
+        }
+        // Nobody can tell by whom.
+        self.event(Some(row.conversation), EventRowKind::Removed { by: self.account.identity })?;
         // Should it be added again, that may be to another group of the same name and number.
         row.cursor = Seq(0);
         let mut track = self.track(group)?;
@@ -281,19 +347,21 @@ impl Ctx<'_> {
         self.end_group(&mut row, ConversationState::Removed)
     }
 
-    /// Groups that this identity is in, says the server.
+    /// Groups that this identity is in, says the server: those that this device knows nothing of, and those whose end the
+    /// server has forgotten.
     pub(super) fn member_of(&mut self, groups: Vec<GroupId>) -> Result<(), Error> {
         for group in groups {
-            if GroupRow::load(self.store, &group)?.is_none() {
+            if GroupRow::load(self.store, &group)?.is_none_or(|row| is_over(row.state)) {
                 self.request(Request::RejoinInfo(group), Purpose::ComeIn { group })?;
             }
         }
         Ok(())
     }
 
-    /// A group that this device is in, or a sibling, and has never heard of.
+    /// A group that this device is in, or a sibling, and does not count itself in. Whoever has left it leaves it again.
     pub(super) fn come_in(&mut self, id: GroupId, info: &RejoinInfo) -> Result<(), Error> {
-        if GroupRow::load(self.store, &id)?.is_some() {
+        let known = GroupRow::load(self.store, &id)?;
+        if known.as_ref().is_some_and(|row| !is_over(row.state)) {
             return Ok(());
         }
         let provider = Provider::new(self.crypto, &mut *self.store);
@@ -303,17 +371,27 @@ impl Ctx<'_> {
             Err(error @ (Error::Store(_) | Error::Random(_))) => return Err(error),
             Err(_) => return Ok(()),
         };
-        let state = trust_group::state(way.group.public_group())?;
-        let suite = Suite::try_from(way.group.ciphersuite())?.number();
-        let leaves: Vec<Leaf> = group::leaves(&way.group).into_iter().map(|(_, leaf)| leaf).collect();
         self.delete_mls(id)?;
+        let public = way.group.public_group();
+        let (Ok(state), Ok(suite), Ok(leaves)) =
+            (trust_group::state(public), Suite::try_from(public.ciphersuite()), trust_group::roster(public))
+        else {
+            return Ok(());
+        };
         let Ok(conversation) = self.conversation_for(state.kind, id, &leaves) else { return Ok(()) };
-        let row = GroupRow::unknown(id, conversation, state.kind, suite, self.now);
+        let mut row = GroupRow::unknown(id, conversation, state.kind, suite.number(), self.now);
+        if let Some(known) = &known {
+            (row.name, row.name_key) = (known.name.clone(), known.name_key);
+        }
         row.save(self.store)?;
-        let mut known = self.conversation(conversation)?;
-        known.group = Some(id);
-        known.save(self.store)?;
-        self.ensure_mending(&row)
+        let mut shown = self.conversation(conversation)?;
+        shown.group = Some(id);
+        shown.save(self.store)?;
+        self.ensure_mending(&row)?;
+        if known.is_some_and(|known| known.state == ConversationState::Left) {
+            self.wish(conversation, WishKind::Leave, Duration::ZERO)?;
+        }
+        Ok(())
     }
 
     /// Takes requests about the group's log out of the outbox, and with them the commit that is pending.
@@ -331,4 +409,20 @@ impl Ctx<'_> {
         row.pending = None;
         Ok(())
     }
+}
+
+/// Whether this device is not in the group any more.
+fn is_over(state: ConversationState) -> bool {
+    match state {
+        ConversationState::Left | ConversationState::Removed => true,
+        ConversationState::Starting | ConversationState::Active | ConversationState::Broken => false,
+    }
+}
+
+/// Who is in a group.
+fn identities(mls: &MlsGroup) -> Vec<IdentityId> {
+    let mut identities: Vec<_> = group::leaves(mls).into_iter().map(|(_, leaf)| leaf.id.identity).collect();
+    identities.sort_unstable();
+    identities.dedup();
+    identities
 }

@@ -65,6 +65,9 @@ pub struct AccountRow {
     pub registered: bool,
     /// The part after `@`; empty until the server has introduced itself.
     pub domain: String,
+    /// The server's, when it was last there; 0 before.
+    #[serde(default)]
+    pub incarnation: u64,
     /// When key packages were last published in full.
     pub keys_published: Option<Timestamp>,
 }
@@ -268,6 +271,9 @@ pub struct SetBack {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rejoin {
     pub reason: String,
+    /// Who was in the group when this device last knew.
+    #[serde(default)]
+    pub members: Vec<IdentityId>,
     /// Messages that could not be read since.
     pub lost: u64,
     /// The commit, once it is made.

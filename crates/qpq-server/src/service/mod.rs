@@ -108,6 +108,7 @@ pub struct Service {
     presence: Presence,
     limits: RateLimits,
     manifests: Manifests,
+    incarnation: u64,
     opaque: OpaqueServer,
     groups: Groups,
     pool: Pool,
@@ -127,6 +128,7 @@ impl Service {
         clock: Clock,
     ) -> Result<Arc<Self>, StoreError> {
         let opaque = OpaqueServer::load(&*store).await?;
+        let incarnation = incarnation(&*store).await?;
         let presence = Presence::new(store.account_changes(0).await?.0);
         Ok(Arc::new(Self {
             limits: RateLimits::new(&options),
@@ -140,6 +142,7 @@ impl Service {
             options,
             clock,
             metrics,
+            incarnation,
             opaque,
         }))
     }
@@ -150,6 +153,7 @@ impl Service {
             protocol: qpq_proto::PROTOCOL,
             domain: self.options.domain.clone(),
             software: concat!("qpq-server ", env!("CARGO_PKG_VERSION")).into(),
+            incarnation: self.incarnation,
         }
     }
 
@@ -167,4 +171,14 @@ impl Service {
     pub fn is_writable(&self) -> bool {
         self.store.is_writable()
     }
+}
+
+/// The number of this life of the database, which a restored one has no more (see `store::sqlcipher::snapshot::set_apart`).
+async fn incarnation(store: &dyn Store) -> Result<u64, StoreError> {
+    let mut fresh = [0; 8];
+    getrandom::fill(&mut fresh).map_err(|error| StoreError::Internal(error.to_string()))?;
+    let stored = store.setting_or_insert("incarnation", fresh.to_vec()).await?;
+    let bytes = stored.try_into().map_err(|_| StoreError::Internal("the stored incarnation is damaged".into()))?;
+    // 0 stands for a server that does not say.
+    Ok(u64::from_be_bytes(bytes).max(1))
 }

@@ -56,7 +56,7 @@ async fn deliver(
     let (stream, mut pump) = service.open_stream(&caller).await?;
     sessions.borrow_mut().insert(link, Session { caller, stream });
     let say = |what| network.borrow_mut().send_down(link, what);
-    say(Down::Welcome { domain: service.hello().domain });
+    say(Down::Welcome { hello: service.hello() });
     loop {
         match pump.next().await? {
             Delivery::Entries(entries) => {

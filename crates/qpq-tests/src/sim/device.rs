@@ -9,6 +9,7 @@ use qpq_core::error::Error;
 use qpq_core::request::{Reply, Request};
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::AccountRow;
+use qpq_proto::account::ServerHello;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::Seq;
 use qpq_proto::mutation::{Mutation, is_on};
@@ -51,7 +52,7 @@ pub struct Device {
 
 /// What the connection tells the owner of the engine.
 pub enum News {
-    Connected { domain: String },
+    Connected { hello: ServerHello },
     Disconnected,
     Reply { request: u64, result: Result<Reply, Refusal> },
     Subscribed { log: LogId, after: Seq, result: Result<Subscribed, Refusal> },
@@ -140,7 +141,7 @@ impl World {
 
     fn heard(&mut self, index: usize, what: Down) {
         let news = match what {
-            Down::Welcome { domain } => News::Connected { domain },
+            Down::Welcome { hello } => News::Connected { hello },
             Down::Reply { request, result } => News::Reply { request, result },
             Down::Push(entries) => News::Entries(entries),
             Down::CaughtUp(subscriptions) => News::CaughtUp(subscriptions),
@@ -165,10 +166,10 @@ impl World {
         self.devices[index].is_turn_planned = false;
         while let Some(news) = self.devices[index].news.pop_front() {
             match news {
-                News::Connected { domain } => {
+                News::Connected { hello } => {
                     let device = &mut self.devices[index];
                     (device.subscriptions, device.caught_up, device.pause) = (0, 0, FIRST_PAUSE);
-                    self.step(index, Input::Connected { domain })?;
+                    self.step(index, Input::Connected(hello))?;
                 }
                 News::Disconnected => {
                     let device = &mut self.devices[index];
@@ -337,7 +338,7 @@ impl World {
         let name = self.devices[index].account.name.clone();
         match input {
             Input::Command(_) => {}
-            Input::Connected { .. } => self.tell(format_args!("{name} is connected{fate}")),
+            Input::Connected(_) => self.tell(format_args!("{name} is connected{fate}")),
             Input::Disconnected => self.tell(format_args!("{name} is disconnected{fate}")),
             Input::Entries(entries) => {
                 let list: Vec<_> = entries

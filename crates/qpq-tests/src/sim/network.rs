@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use qpq_core::request::{Reply, Request};
+use qpq_proto::account::ServerHello;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::Seq;
 use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
@@ -36,7 +37,7 @@ pub enum Up {
 #[derive(Clone)]
 pub enum Down {
     Welcome {
-        domain: String,
+        hello: ServerHello,
     },
     Reply {
         request: u64,

@@ -73,7 +73,7 @@ fn register(service: &std::sync::Arc<Service>, account: AccountRow, now: Timesta
 
     let (mut store, mut engine) = (MemoryStore::default(), Engine::new());
     account.save(&mut store)?;
-    let effects = engine.handle(&mut store, now, Input::Connected { domain: service.hello().domain })?;
+    let effects = engine.handle(&mut store, now, Input::Connected(service.hello()))?;
     for effect in effects {
         if let Effect::Request { id, request } = effect {
             let result = Ok(publish(service, &caller, request)?);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use qpq_proto::account::Account;
+use qpq_proto::account::{Account, ServerHello};
 use qpq_proto::code::Refusal;
 use qpq_proto::content::Body;
 use qpq_proto::ids::{IdentityId, MessageId, Seq};
@@ -125,7 +125,7 @@ impl World {
 
     pub fn connect(&mut self, node: usize) {
         self.nodes[node].online = true;
-        self.input(node, Input::Connected { domain: "test".into() });
+        self.input(node, Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }));
     }
 
     pub fn disconnect(&mut self, node: usize) {

@@ -73,10 +73,12 @@ pub fn reopen(path: &Path, key: &DbKey) -> Result<Enclosed, DbError> {
 pub fn set_apart(connection: &rusqlite::Connection) -> Result<(), DbError> {
     // One-time packages that were claimed after the copy must not be given to anybody again. Nobody can tell which those
     // are; the devices bring new ones when they connect. And what is put into an inbox from now on must not take the
-    // place of something that its device has had: it would take the one for the other.
+    // place of something that its device has had: it would take the one for the other. Devices learn from another
+    // incarnation that they may know more than the server.
     connection.execute_batch(
         "UPDATE key_packages SET package = NULL WHERE last_resort = 0;
-         UPDATE inboxes SET head_seq = head_seq + 1000000;",
+         UPDATE inboxes SET head_seq = head_seq + 1000000;
+         DELETE FROM settings WHERE key = 'incarnation';",
     )?;
     Ok(())
 }
