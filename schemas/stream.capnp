@@ -49,6 +49,7 @@ struct SubscribeReply {
   acknowledged @3 :UInt64; # the last position that the device has acknowledged in this stay, 0 for none
   epoch @4 :UInt64;        # of a group
   context @5 :UInt64;      # the first 8 bytes of the SHA-256 of its GroupContext, big-endian: tells forks apart
+  joined @6 :UInt64;       # where the device's present stay in the group begins: after it, nothing is left out
 }
 
 struct Entry {

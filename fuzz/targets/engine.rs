@@ -182,7 +182,7 @@ impl Run<'_> {
                 let after = self.cursors.get(&log).copied().unwrap_or_default();
                 let (head, from) = (Seq(after.0 + 10), Seq(u64::from(from)));
                 let lineage = context.map(|context| Lineage { epoch: Epoch(u64::from(epoch)), context });
-                let subscribed = Subscribed { head, from, acknowledged: Seq(u64::from(acknowledged)), lineage };
+                let subscribed = Subscribed { head, from, acknowledged: Seq(u64::from(acknowledged)), joined: Seq(0), lineage };
                 let result = match epoch {
                     u8::MAX => Err(Refusal::new(Code::NotFound, "no such group")),
                     _ => Ok(subscribed),

@@ -145,6 +145,8 @@ pub struct Subscribed {
     /// What the server knows the device to have stored in its present stay; beyond the device's own position when the
     /// device was set back.
     pub acknowledged: Seq,
+    /// The present stay in a group begins after here: of what comes later, only what was forgotten is left out.
+    pub joined: Seq,
     /// Where a group stands; none for an inbox.
     pub lineage: Option<Lineage>,
 }

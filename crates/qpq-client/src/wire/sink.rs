@@ -108,7 +108,8 @@ pub fn subscribe(
                 // No context digests to zero; it stands for none.
                 let lineage = Lineage { epoch: Epoch(reply.get_epoch()), context: reply.get_context() };
                 let lineage = Some(lineage).filter(|lineage| lineage.context != 0);
-                Ok(Ok(Subscribed { head: Seq(head), from, acknowledged, lineage }))
+                let joined = Seq(reply.get_joined());
+                Ok(Ok(Subscribed { head: Seq(head), from, acknowledged, joined, lineage }))
             }
             subscribe_reply::Refused(refusal) => {
                 let refusal = refusal.map_err(Malformed::from).and_then(Refusal::read);

@@ -75,7 +75,7 @@ impl Ctx<'_> {
             return Ok(());
         }
         for mut row in OutboxRow::all(self.store)? {
-            let may_leave = row.purpose.group().is_none_or(|group| self.connection.subscribed.contains(&group));
+            let may_leave = row.purpose.group().is_none_or(|group| self.connection.subscribed.contains_key(&group));
             let due = row.attempts > 0 && row.not_before <= self.now && may_leave && !is_on(Mutation::ForgetRetry);
             if due {
                 // Until the next refusal it counts as on its way.

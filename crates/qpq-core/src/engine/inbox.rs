@@ -181,6 +181,9 @@ impl Ctx<'_> {
             joined_by: Some((adder.id.identity, adder.id.device)),
             refreshed: self.now,
         };
+        // Another stay: it begins elsewhere.
+        self.connection.subscribed.remove(&bundle.group);
+        self.connection.ready.remove(&bundle.group);
         self.keep_mls(bundle.group, mls);
         self.check_leaves(&mut row, &leaves)?;
         row.save(self.store)?;

@@ -16,7 +16,7 @@ use qpq_trust::credential::Leaf;
 use tls_codec::DeserializeBytes as _;
 
 use super::Effect;
-use super::ctx::Ctx;
+use super::ctx::{Ctx, is_followed};
 use super::directory::Standing;
 use crate::crypto::group_name;
 use crate::error::Error;
@@ -47,9 +47,16 @@ impl Ctx<'_> {
         let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
         let mut track = self.track(id)?;
         let mut repair = RepairRow::load(self.store, &id)?;
+        let mut missing = 0;
         for entry in entries {
             if entry.seq <= row.cursor {
                 continue;
+            }
+            if let Some(joined) = self.connection.subscribed.get(&id)
+                && is_followed(row.state)
+                && entry.seq > *joined
+            {
+                missing += entry.seq.0 - row.cursor.max(*joined).0 - 1;
             }
             if !is_on(Mutation::DropCursor) {
                 row.cursor = entry.seq;
@@ -59,6 +66,11 @@ impl Ctx<'_> {
                 continue;
             }
             self.take(&mut row, &mut conversation, entry)?;
+        }
+        if missing > 0 {
+            // Too old, or taken by this device before it was set back.
+            let reason = "no longer on the server".into();
+            self.event(Some(row.conversation), EventRowKind::Gap { count: missing, reason })?;
         }
         // Changes of one's own were noted on the way.
         track.done = self.track(id)?.done;

@@ -17,7 +17,7 @@ mod set_back;
 mod tests;
 mod track;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
@@ -175,8 +175,9 @@ pub struct Engine {
 #[derive(Default)]
 struct Connection {
     online: bool,
-    /// Groups about whose logs both ends agree: what was to be sent in them may be sent again.
-    subscribed: BTreeSet<GroupId>,
+    /// Groups about whose logs both ends agree, and where the present stay in them begins: what was to be sent in them may
+    /// be sent again.
+    subscribed: BTreeMap<GroupId, Seq>,
     /// Those of them whose logs have been read: something new may be sent.
     ready: BTreeSet<GroupId>,
     /// Own messages that were accepted over it: an answer to a subscription may be older than that.

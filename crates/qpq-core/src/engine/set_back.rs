@@ -36,7 +36,7 @@ impl Ctx<'_> {
 
     /// Everything that waited in the logs has been taken: what follows is news.
     pub(super) fn caught_up(&mut self) -> Result<(), Error> {
-        self.connection.ready = self.connection.subscribed.clone();
+        self.connection.ready = self.connection.subscribed.keys().copied().collect();
         // What was accepted and is not where it was said to be.
         for group in self.connection.ready.clone() {
             if let Some(row) = GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state)) {
@@ -80,7 +80,7 @@ impl Ctx<'_> {
 
     fn group_subscribed(&mut self, group: GroupId, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
-        self.connection.subscribed.insert(group);
+        self.connection.subscribed.insert(group, subscribed.joined);
         self.repeat_lost(&row, |seq, is_news| seq > subscribed.head && !is_news)?;
         let is_set_back = subscribed.from < after;
         if is_set_back {
@@ -89,7 +89,7 @@ impl Ctx<'_> {
         if row.state == ConversationState::Active {
             if subscribed.acknowledged > row.cursor && !is_set_back {
                 // What it sends from this state, others would take for a repetition, or worse.
-                self.must_come_back(&mut row, "this device was set back to an older state")?;
+                self.device_set_back(&mut row)?;
             } else if self.is_fork(&row, subscribed.lineage)? {
                 self.must_come_back(&mut row, "the server was set back to an older state")?;
             }
@@ -167,6 +167,12 @@ impl Ctx<'_> {
         Ok(row.save(self.store)?)
     }
 
+    /// Others have seen more of this device than it knows itself: there may be groups that it has forgotten, too.
+    fn device_set_back(&mut self, row: &mut GroupRow) -> Result<(), Error> {
+        self.look_around()?;
+        self.must_come_back(row, "this device was set back to an older state")
+    }
+
     /// The log is read as far as it can be read; then this device comes back with a fresh leaf, before it says anything.
     fn must_come_back(&mut self, row: &mut GroupRow, reason: &str) -> Result<(), Error> {
         self.forget_operations(row)?;
@@ -185,7 +191,7 @@ impl Ctx<'_> {
         if self.connection.ready.contains(&row.group) {
             return Err(Error::BadInput("a message in the name of this device that it did not send".into()));
         }
-        self.must_come_back(row, "this device was set back to an older state")?;
+        self.device_set_back(row)?;
         let gap =
             EventRowKind::Gap { count: 1, reason: "a message that was sent before this device was set back".into() };
         self.event(Some(row.conversation), gap)

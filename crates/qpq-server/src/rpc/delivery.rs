@@ -63,6 +63,7 @@ impl stream::Server for Stream {
             Ok(subscribed) => {
                 reply.set_from(subscribed.from.0);
                 reply.set_acknowledged(subscribed.acknowledged.0);
+                reply.set_joined(subscribed.joined.0);
                 if let Some(lineage) = subscribed.lineage {
                     reply.set_epoch(lineage.epoch.0);
                     reply.set_context(lineage.context);

@@ -174,6 +174,11 @@ impl Membership {
         self.spans.last().map_or(Seq(0), |span| span.left.unwrap_or(self.head.seq).min(self.head.seq))
     }
 
+    /// Where its last stay begins.
+    pub fn joined(&self) -> Seq {
+        self.spans.last().map_or(Seq(0), |span| span.joined)
+    }
+
     /// Whether the device is a member now.
     pub fn is_current(&self) -> bool {
         self.spans.last().is_some_and(|span| span.left.is_none())
@@ -201,7 +206,7 @@ mod tests {
         check(5, Some((10, 20)));
         check(19, Some((19, 20)));
         check(20, None);
-        assert_eq!(membership.visible_head(), Seq(20));
+        assert_eq!((membership.visible_head(), membership.joined()), (Seq(20), Seq(10)));
         assert!(membership.is_current());
     }
 }

@@ -218,12 +218,14 @@ impl World {
     fn check_after_set_back(&self, index: usize, group: GroupId, rows: &[MessageRow]) -> Result<()> {
         let log = self.oracle.logs.get(&group).context("a log")?;
         let entries = (1..).map(Seq).zip(&log.entries);
-        let missing = entries
+        let missing: Vec<&str> = entries
             .filter(|(seq, _)| is_within(&log.spans[index], *seq))
             .filter_map(|(_, entry)| entry.message)
-            .filter(|id| rows.iter().all(|row| row.id != *id));
-        let (missing, told) = (missing.count() as u64, self.oracle.seen[index].gaps);
-        ensure!(missing <= told, "{missing} messages are missing, and the user was told of {told}");
+            .filter(|id| rows.iter().all(|row| row.id != *id))
+            .filter_map(|id| Some(self.oracle.written.get(&id)?.text.as_str()))
+            .collect();
+        let told = self.oracle.seen[index].gaps;
+        ensure!(missing.len() as u64 <= told, "{missing:?} are missing, and the user was told of {told}");
         Ok(())
     }
 

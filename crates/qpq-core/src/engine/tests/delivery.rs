@@ -279,7 +279,7 @@ impl Delivery {
         let LogId::Group(id) = log else {
             let head = Seq(self.inboxes.get(&device).map_or(0, Vec::len) as u64);
             let from = if after > head { Seq(0) } else { after };
-            return Ok(Subscribed { head, from, acknowledged, lineage: None });
+            return Ok(Subscribed { head, from, acknowledged, joined: Seq(0), lineage: None });
         };
         let group = self.groups.get(&id).filter(|group| group.members.contains_key(&device)).ok_or_else(not_found)?;
         let fits = |mark: &&Mark| {
@@ -293,7 +293,8 @@ impl Delivery {
             agreed.unwrap_or_default()
         };
         let lineage = group::lineage(group.public.group_context()).ok();
-        Ok(Subscribed { head: group.head().seq, from, acknowledged, lineage })
+        let joined = group.members.get(&device).and_then(|stays| stays.last()).map_or(Seq(0), |stay| stay.0);
+        Ok(Subscribed { head: group.head().seq, from, acknowledged, joined, lineage })
     }
 
     pub fn acknowledge(&mut self, device: DeviceId, positions: &[Position]) {

@@ -153,10 +153,10 @@ impl Open {
             return Err(refuse::quota("logs that one device may follow"));
         }
         // Listening comes first, so that nothing is missed between looking and listening.
-        let (head, acknowledged, lineage) = match log {
+        let (head, acknowledged, joined, lineage) = match log {
             LogId::Inbox => {
                 let inbox = self.service.store.inbox_head(self.device).await?;
-                (inbox.head, inbox.acknowledged, None)
+                (inbox.head, inbox.acknowledged, Seq(0), None)
             }
             LogId::Group(group) => {
                 self.service.hub.follow(group, self.device, &self.mailbox);
@@ -165,7 +165,7 @@ impl Open {
                     Some(membership) => {
                         let epoch = membership.head.epoch;
                         let lineage = membership.context.map(|context| Lineage { epoch, context });
-                        (membership.visible_head(), membership.acknowledged, lineage)
+                        (membership.visible_head(), membership.acknowledged, membership.joined(), lineage)
                     }
                     None => {
                         self.drop_group(group);
@@ -178,7 +178,7 @@ impl Open {
         let from = if from > head && log == LogId::Inbox { self.again(log)? } else { from };
         self.mailbox.grown(log, head, false);
         let pending = self.service.acknowledgements.pending(self.device, log).unwrap_or_default();
-        Ok(Subscribed { head, from, acknowledged: acknowledged.max(pending), lineage })
+        Ok(Subscribed { head, from, acknowledged: acknowledged.max(pending), joined, lineage })
     }
 
     /// Where device and server last agreed about a log: nearly always at `after`.
