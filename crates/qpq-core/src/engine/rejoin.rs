@@ -199,12 +199,11 @@ impl Ctx<'_> {
     }
 
     /// The server has it; the log will say so too.
-    pub(super) fn rejoin_accepted(&mut self, group: GroupId, seq: Seq) -> Result<(), Error> {
+    pub(super) fn rejoin_accepted(&mut self, group: GroupId) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
-        // Out of nothing: the log begins with the commit.
+        // Out of nothing: what the log has before the commit was for this device, and cannot be read any more.
         if row.state == ConversationState::Starting {
             row.state = ConversationState::Broken;
-            row.cursor = Seq(seq.0.saturating_sub(1));
             row.save(self.store)?;
             self.subscribe(&row)?;
         }
@@ -381,7 +380,7 @@ impl Ctx<'_> {
         let Ok(conversation) = self.conversation_for(state.kind, id, &leaves) else { return Ok(()) };
         let mut row = GroupRow::unknown(id, conversation, state.kind, suite.number(), self.now);
         if let Some(known) = &known {
-            (row.name, row.name_key) = (known.name.clone(), known.name_key);
+            (row.name, row.name_key, row.cursor) = (known.name.clone(), known.name_key, known.cursor);
         }
         row.save(self.store)?;
         let mut shown = self.conversation(conversation)?;

@@ -54,7 +54,7 @@ impl Ctx<'_> {
             (Purpose::Tree { group, epoch }, Err(refusal)) => self.join_refused(group, epoch, &refusal),
             (Purpose::RejoinInfo { wish, group }, Ok(Reply::RejoinInfo(info))) => self.come_back(wish, group, &info),
             (Purpose::Rejoin { wish, group }, Ok(Reply::Committed(outcome))) => match outcome {
-                CommitOutcome::Accepted(seq) => self.rejoin_accepted(group, seq),
+                CommitOutcome::Accepted(_) => self.rejoin_accepted(group),
                 CommitOutcome::Superseded(_) => self.rejoin_superseded(wish, group),
             },
             (Purpose::RejoinInfo { wish, group } | Purpose::Rejoin { wish, group }, Err(refusal)) => {

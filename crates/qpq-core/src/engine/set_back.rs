@@ -70,11 +70,13 @@ impl Ctx<'_> {
 
     /// After a set-back: which groups is this device in, and are there key packages whose keys it has?
     pub(super) fn look_around(&mut self) -> Result<(), Error> {
+        // Of a set-back each group tells.
+        if OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::Memberships) {
+            return Ok(());
+        }
         self.account.keys_published = None;
         self.renew_key_packages()?;
-        if !OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::Memberships) {
-            self.request(Request::Memberships, Purpose::Memberships)?;
-        }
+        self.request(Request::Memberships, Purpose::Memberships)?;
         Ok(())
     }
 

@@ -218,8 +218,11 @@ impl World {
     fn check_after_set_back(&self, index: usize, group: GroupId, rows: &[MessageRow]) -> Result<()> {
         let log = self.oracle.logs.get(&group).context("a log")?;
         let entries = (1..).map(Seq).zip(&log.entries);
+        // Whoever left does not care any more for what others wrote just before.
+        let stays = log.spans[index].iter().filter(|span| span.left.is_none_or(|left| !log.is_leave(left)));
+        let stays: Vec<Span> = stays.copied().collect();
         let missing: Vec<&str> = entries
-            .filter(|(seq, _)| is_within(&log.spans[index], *seq))
+            .filter(|(seq, _)| is_within(&stays, *seq))
             .filter_map(|(_, entry)| entry.message)
             .filter(|id| rows.iter().all(|row| row.id != *id))
             .filter_map(|id| Some(self.oracle.written.get(&id)?.text.as_str()))
@@ -273,7 +276,10 @@ fn check_span(
     is_own: impl Fn(&MessageId) -> bool,
 ) -> Result<()> {
     let all = (1..).map(Seq).zip(&log.entries).filter_map(|(seq, entry)| Some((seq, entry.message?)));
-    let mut expected: Vec<Place> = all.filter(|(seq, _)| is_within(&[span], *seq)).collect();
+    // Whoever was set back says again what it does not know to have said.
+    let earlier = |place: &Place| shown.iter().any(|known| known.1 == place.1 && known.0 < place.0);
+    let mut expected: Vec<Place> =
+        all.filter(|place| is_within(&[span], place.0) && !earlier(place)).collect();
     let mut shown: Vec<Place> = shown.iter().filter(|(seq, _)| is_within(&[span], *seq)).copied().collect();
     if let Some((from, to)) = hole {
         let there = shown.clone();
