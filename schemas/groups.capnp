@@ -88,6 +88,8 @@ struct MembershipsReply {
     refused @0 :Ids.Refusal;
     groups @1 :List(Data);
   }
+  # In the same order: what the caller's device has acknowledged of its present stay; 0 for nothing.
+  acknowledged @2 :List(UInt64);
 }
 
 struct Head {

@@ -1,7 +1,7 @@
 //! What the engine asks of the server, and what it wants to do with the answer.
 
 use qpq_proto::account::{Account, UserName};
-use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, NewGroup, Post, PostOutcome, RejoinInfo};
+use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, NewGroup, Post, PostOutcome, RejoinInfo, Stay};
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId};
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub enum Reply {
     Left(PostOutcome),
     Tree(Vec<u8>),
     RejoinInfo(RejoinInfo),
-    Memberships(Vec<GroupId>),
+    Memberships(Vec<Stay>),
 }
 
 /// Why a request was made.

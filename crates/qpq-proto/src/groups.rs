@@ -162,6 +162,30 @@ impl RejoinInfo {
     }
 }
 
+/// A group that an identity is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    pub group: GroupId,
+    /// What the asking device has acknowledged of its present stay; 0 for nothing.
+    pub acknowledged: Seq,
+}
+
+impl Stay {
+    /// Reads all of them from the wire.
+    pub fn read_list(
+        groups: capnp::data_list::Reader<'_>,
+        acknowledged: capnp::primitive_list::Reader<'_, u64>,
+    ) -> Result<Vec<Self>, Malformed> {
+        read::count("memberships.groups", groups.len(), limits::POSITIONS)?;
+        let acknowledged = acknowledged.iter().chain(std::iter::repeat(0));
+        let stays = groups.iter().zip(acknowledged).map(|(group, seq)| {
+            let group = GroupId(read::array("memberships.groups", group)?);
+            Ok(Self { group, acknowledged: Seq(seq) })
+        });
+        stays.collect()
+    }
+}
+
 /// Where a group stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {

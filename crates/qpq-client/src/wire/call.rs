@@ -10,7 +10,7 @@ use qpq_proto::generated::groups_capnp::{
 };
 use qpq_proto::generated::ids_capnp::refusal;
 use qpq_proto::generated::keys_capnp::{account_reply, claim_reply, stock_reply};
-use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome, RejoinInfo};
+use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome, RejoinInfo, Stay};
 use qpq_proto::ids::{GroupId, Seq};
 use qpq_proto::{limits, read};
 
@@ -181,14 +181,10 @@ fn rejoin_info(reply: rejoin_reply::Reader<'_>) -> Answer<Reply> {
 }
 
 fn memberships(reply: memberships_reply::Reader<'_>) -> Answer<Reply> {
+    let acknowledged = reply.get_acknowledged()?;
     Ok(match reply.which()? {
         memberships_reply::Refused(reader) => Err(refused(reader)?),
-        memberships_reply::Groups(list) => {
-            let list = list?;
-            read::count("memberships.groups", list.len(), limits::POSITIONS)?;
-            let groups = list.iter().map(|group| Ok(GroupId(read::array("memberships.groups", group)?)));
-            Ok(Reply::Memberships(groups.collect::<Result<_, Malformed>>()?))
-        }
+        memberships_reply::Groups(list) => Ok(Reply::Memberships(Stay::read_list(list?, acknowledged)?)),
     })
 }
 

@@ -19,8 +19,8 @@ use crate::store::Table;
 use crate::store::decode;
 use crate::store::encode;
 use crate::store::rows::{
-    ConversationRow, EventRowKind, GroupRow, OutboxRow, Row as _, WishKind, WishRef, WishRow, conversation_key, number,
-    set_number,
+    ConversationRow, EventRowKind, GroupRow, OutboxRow, RepairRow, Row as _, WishKind, WishRef, WishRow,
+    conversation_key, number, set_number,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -40,7 +40,10 @@ impl Ctx<'_> {
     pub(super) fn connected(&mut self, hello: ServerHello) -> Result<(), Error> {
         *self.connection = Connection { online: true, ..Connection::default() };
         let is_restored = ![0, hello.incarnation].contains(&self.account.incarnation);
-        if self.account.domain != hello.domain || !self.account.registered || self.account.incarnation != hello.incarnation {
+        if self.account.domain != hello.domain
+            || !self.account.registered
+            || self.account.incarnation != hello.incarnation
+        {
             self.account.domain = hello.domain;
             self.account.incarnation = hello.incarnation;
             self.account.registered = true;
@@ -55,6 +58,7 @@ impl Ctx<'_> {
         if is_restored {
             self.look_around()?;
         }
+        self.ask_memberships()?;
         let after = self.inbox_cursor()?;
         self.effect(Effect::Subscribe { log: LogId::Inbox, after, known: vec![] });
         for row in GroupRow::all(self.store)? {
@@ -176,6 +180,8 @@ impl Ctx<'_> {
                 // Until the commit that adds the members has come back, they are not in.
                 Some(row) if row.pending.is_some_and(|pending| pending.wish == reference) => Ok(Progress::Wait),
                 Some(row) if row.state != ConversationState::Starting => Ok(Progress::Done),
+                // The server has such a group, and this device comes into it.
+                Some(row) if !self.has_keys(&row)? => Ok(Progress::Done),
                 Some(_) => Ok(Progress::Wait),
                 None => self.start_group(wish, reference, *suite, name, members),
             };
@@ -308,8 +314,20 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// A wish that waits for the removal of leavers is dropped with the group.
+    /// A wish that waits for the removal of leavers is dropped with the group. What the server has forgotten cannot be said
+    /// again.
     pub(super) fn end_group(&mut self, row: &mut GroupRow, state: ConversationState) -> Result<(), Error> {
+        if let Some(repair) = RepairRow::load(self.store, &row.group)? {
+            RepairRow::delete(self.store, &row.group)?;
+            let forgotten = repair.set_back.into_iter().flat_map(|set_back| set_back.messages).map(|(_, id)| id);
+            for message in forgotten.chain(repair.owed.messages) {
+                self.fail_message(
+                    row.conversation,
+                    message,
+                    "the server has forgotten it, and you are not in the group",
+                )?;
+            }
+        }
         row.state = state;
         row.pending = None;
         row.awaiting.clear();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use qpq_proto::code::{Code, Refusal};
 use openmls::group::MlsGroup;
-use qpq_proto::groups::{Commit, GroupKind, RejoinInfo};
+use qpq_proto::code::{Code, Refusal};
+use qpq_proto::groups::{Commit, GroupKind, RejoinInfo, Stay};
 use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
 use qpq_proto::stream::{Entry, EntryKind, LogId, digest};
 use qpq_trust::TrustError;
@@ -14,12 +14,13 @@ use qpq_trust::suite::Suite;
 use super::ctx::{Ctx, is_followed};
 use super::directory::Standing;
 use super::drive::Progress;
+use super::set_back::LOOKING_AROUND;
 use crate::error::Error;
 use crate::mls::{Provider, group, rejoin};
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
     BacklogRow, EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Rejoin, RepairRow, Row as _,
-    WishKind, WishRef, WishRow, conversation_key,
+    WishKind, WishRef, WishRow, conversation_key, number, set_number,
 };
 use crate::store::{Table, decode};
 use crate::view::{ConversationId, ConversationState};
@@ -347,10 +348,13 @@ impl Ctx<'_> {
     }
 
     /// Groups that this identity is in, says the server: those that this device knows nothing of, and those whose end the
-    /// server has forgotten.
-    pub(super) fn member_of(&mut self, groups: Vec<GroupId>) -> Result<(), Error> {
-        for group in groups {
-            if GroupRow::load(self.store, &group)?.is_none_or(|row| is_over(row.state)) {
+    /// server has forgotten. Unless something was set back, a Welcome is on its way.
+    pub(super) fn member_of(&mut self, stays: Vec<Stay>) -> Result<(), Error> {
+        let is_set_back = number(self.store, LOOKING_AROUND)? > 0;
+        set_number(self.store, LOOKING_AROUND, 0)?;
+        for Stay { group, acknowledged } in stays {
+            let is_unknown = GroupRow::load(self.store, &group)?.is_none_or(|row| is_over(row.state));
+            if is_unknown && (is_set_back || acknowledged > Seq(0)) {
                 self.request(Request::RejoinInfo(group), Purpose::ComeIn { group })?;
             }
         }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    EventRowKind, GroupRow, OutboxRow, OwnRow, RepairRow, Row as _, SetBack, WishKind, number, set_number,
+    EventRowKind, GroupRow, OutboxRow, Owed, OwnRow, RepairRow, Row as _, SetBack, WishKind, number, set_number,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -71,12 +71,19 @@ impl Ctx<'_> {
     /// After a set-back: which groups is this device in, and are there key packages whose keys it has?
     pub(super) fn look_around(&mut self) -> Result<(), Error> {
         // Of a set-back each group tells.
-        if OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::Memberships) {
-            return Ok(());
+        if number(self.store, LOOKING_AROUND)? == 0 {
+            set_number(self.store, LOOKING_AROUND, 1)?;
+            self.account.keys_published = None;
+            self.renew_key_packages()?;
         }
-        self.account.keys_published = None;
-        self.renew_key_packages()?;
-        self.request(Request::Memberships, Purpose::Memberships)?;
+        self.ask_memberships()
+    }
+
+    /// Asked on every connection: a device that was set back to before all of its groups has nothing else to notice it by.
+    pub(super) fn ask_memberships(&mut self) -> Result<(), Error> {
+        if !OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::Memberships) {
+            self.request(Request::Memberships, Purpose::Memberships)?;
+        }
         Ok(())
     }
 
@@ -271,18 +278,28 @@ impl Ctx<'_> {
         let Some(row) = GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state)) else {
             return Ok(());
         };
-        let mut repair = self.repair(group)?;
         let own = self.own_messages_after(row.conversation, Seq(0))?;
-        repair.owed.messages = own.into_iter().map(|(_, id)| id).collect();
         let track = self.track(group)?;
-        repair.owed.changes = track.done.iter().map(|done| done.kind.clone()).filter(|kind| !is_start(kind)).collect();
-        repair.save(self.store)?;
+        let owed = Owed {
+            messages: own.into_iter().map(|(_, id)| id).collect(),
+            changes: track.done.iter().map(|done| done.kind.clone()).filter(|kind| !is_start(kind)).collect(),
+        };
         let is_creator = track.done.iter().any(|done| is_start(&done.kind));
         let is_direct = matches!(row.conversation, ConversationId::Direct(_));
-        if is_creator || is_direct { self.start_again(&row) } else { self.gone(group) }
+        if is_creator || is_direct {
+            self.start_again(&row, owed)
+        } else {
+            self.gone(group)?;
+            let mut repair = self.repair(group)?;
+            repair.owed = owed;
+            Ok(repair.save(self.store)?)
+        }
     }
 
-    fn start_again(&mut self, row: &GroupRow) -> Result<(), Error> {
+    fn start_again(&mut self, row: &GroupRow, owed: Owed) -> Result<(), Error> {
+        let mut repair = self.repair(row.group)?;
+        repair.owed = owed;
+        repair.save(self.store)?;
         let mls = self.take_mls(row.group)?;
         let mut members: Vec<_> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf.id.identity).collect();
         members.sort_unstable();
@@ -311,3 +328,6 @@ fn is_start(kind: &WishKind) -> bool {
 
 /// Own messages that are said again at most.
 const MOST_REPEATED: usize = 10_000;
+
+/// The counter that is 1 from a set-back until it is known which groups this device is in.
+pub(super) const LOOKING_AROUND: &str = "looking around";

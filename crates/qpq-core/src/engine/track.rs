@@ -78,7 +78,15 @@ impl TrackRow {
 
 impl Rejoin {
     pub(super) fn because(reason: &str) -> Self {
-        Self { reason: reason.to_owned(), members: vec![], lost: 0, commit: None, leaving: vec![], attempts: 0, trouble: None }
+        Self {
+            reason: reason.to_owned(),
+            members: vec![],
+            lost: 0,
+            commit: None,
+            leaving: vec![],
+            attempts: 0,
+            trouble: None,
+        }
     }
 }
 

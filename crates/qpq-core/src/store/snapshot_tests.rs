@@ -41,6 +41,7 @@ fn rows_keep_their_bytes() {
         manifest: vec![7],
         registered: true,
         domain: "d".into(),
+        incarnation: 7,
         keys_published: Some(Timestamp(8)),
     };
     check(

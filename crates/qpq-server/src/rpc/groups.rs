@@ -136,11 +136,13 @@ impl groups::Server for Groups {
     ) -> Result<(), capnp::Error> {
         let Right { connection, caller } = &*self.0;
         let outcome = call(connection, "groups.memberships", connection.service().memberships(caller)).await;
-        let reply = results.get().init_reply();
+        let mut reply = results.get().init_reply();
         match outcome {
-            Ok(groups) => {
-                let mut list = reply.init_groups(groups.len() as u32);
-                groups.iter().enumerate().for_each(|(index, group)| list.set(index as u32, &group.0));
+            Ok(stays) => {
+                let mut groups = reply.reborrow().init_groups(stays.len() as u32);
+                (0..).zip(&stays).for_each(|(index, stay)| groups.set(index, &stay.group.0));
+                let mut acknowledged = reply.init_acknowledged(stays.len() as u32);
+                (0..).zip(&stays).for_each(|(index, stay)| acknowledged.set(index, stay.acknowledged.0));
             }
             Err(refusal) => refusal.write(reply.init_refused()),
         }

@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use qpq_proto::account::UserName;
+use qpq_proto::groups::Stay;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
@@ -89,8 +90,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// What a device of a member needs to come back. None: no such group, or the identity is no member.
     fn way_back(&self, group: GroupId, identity: IdentityId) -> Reply<Option<Return>>;
-    /// Groups that an identity is in with some device.
-    fn groups_of(&self, identity: IdentityId) -> Reply<Vec<GroupId>>;
+    /// Groups that an identity is in with some device, and how far this one of them has come.
+    fn groups_of(&self, identity: IdentityId, device: DeviceId) -> Reply<Vec<Stay>>;
     /// The newest of these marks that the group's log agrees with; a mark older than anything the log still has counts.
     fn agreed(&self, group: GroupId, marks: Vec<Mark>) -> Reply<Option<Mark>>;
 

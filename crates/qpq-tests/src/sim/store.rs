@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use qpq_proto::account::UserName;
+use qpq_proto::groups::Stay;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
@@ -104,7 +105,7 @@ slowly! {
     expiring_groups(before: Timestamp) -> Vec<GroupId>;
     commits(group: GroupId, from: Epoch, to: Epoch) -> Vec<Vec<u8>>;
     way_back(group: GroupId, identity: IdentityId) -> Option<Return>;
-    groups_of(identity: IdentityId) -> Vec<GroupId>;
+    groups_of(identity: IdentityId, device: DeviceId) -> Vec<Stay>;
     agreed(group: GroupId, marks: Vec<Mark>) -> Option<Mark>;
     membership(group: GroupId, device: DeviceId) -> Option<Membership>;
     read_group(group: GroupId, after: Seq, upto: Seq, limit: ReadLimit) -> Batch;

@@ -4,18 +4,18 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use qpq_core::account::{Registering, generate};
 use qpq_core::engine::{Effect, Engine, Input};
-use qpq_core::request::{Reply, Request};
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::{AccountRow, Row as _};
 use qpq_proto::time::Timestamp;
 use qpq_server::service::auth::DeviceProof;
-use qpq_server::service::{Caller, Service};
+use qpq_server::service::Service;
 use qpq_trust::proof;
 
 use super::agenda::Agenda;
+use super::calls::call;
 use super::server::Server;
 use super::tasks::at_once;
 
@@ -76,20 +76,11 @@ fn register(service: &std::sync::Arc<Service>, account: AccountRow, now: Timesta
     let effects = engine.handle(&mut store, now, Input::Connected(service.hello()))?;
     for effect in effects {
         if let Effect::Request { id, request } = effect {
-            let result = Ok(publish(service, &caller, request)?);
+            let result = at_once(call(service, &caller, request)).context("a pause")?;
             engine.handle(&mut store, now, Input::Reply { request: id, result })?;
         }
     }
     Ok(Person { account, store })
-}
-
-fn publish(service: &Service, caller: &Caller, request: Request) -> Result<Reply> {
-    let Request::PublishKeys { one_time, last_resort } = request else {
-        bail!("an account begins with other requests")
-    };
-    let bytes = |list: Vec<serde_bytes::ByteBuf>| list.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
-    let answer = at_once(service.publish(caller, bytes(one_time), bytes(last_resort))).context("a pause")?;
-    Ok(Reply::Stock(answer?))
 }
 
 /// Proves the device on any of the connections here, which all have the same exporter value.

@@ -7,7 +7,9 @@ use openmls::group::PublicGroup;
 use openmls_rust_crypto::{MemoryStorage, RustCrypto};
 use qpq_proto::account::{Account, UserName};
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, GroupKind, Head, NewGroup, PostOutcome, RejoinInfo};
+use qpq_proto::groups::{
+    Commit, CommitOutcome, CreateOutcome, GroupKind, Head, NewGroup, PostOutcome, RejoinInfo, Stay,
+};
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Mark, Position, Subscribed, digest};
 use qpq_proto::time::Timestamp;
@@ -92,7 +94,9 @@ impl Delivery {
             Request::Memberships => {
                 let identity = self.identity_of(device);
                 let ids = self.groups.keys().copied().filter(|id| self.identities(*id).contains(&identity));
-                Ok(Reply::Memberships(ids.collect()))
+                let acknowledged = |id| self.acknowledged.get(&(device, LogId::Group(id))).copied().unwrap_or_default();
+                let stays = ids.map(|group| Stay { group, acknowledged: acknowledged(group) });
+                Ok(Reply::Memberships(stays.collect()))
             }
             Request::ByName(name) => self.account(|account, _| account.name == name),
             Request::ByIdentity(identity) => self.account(|_, of| of == identity),

@@ -125,7 +125,15 @@ impl World {
 
     pub fn connect(&mut self, node: usize) {
         self.nodes[node].online = true;
-        self.input(node, Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }));
+        self.input(
+            node,
+            Input::Connected(ServerHello {
+                protocol: 1,
+                domain: "test".into(),
+                software: String::new(),
+                incarnation: 1,
+            }),
+        );
     }
 
     pub fn disconnect(&mut self, node: usize) {

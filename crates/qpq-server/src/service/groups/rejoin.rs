@@ -1,7 +1,7 @@
 //! Coming back: what a device of a member needs for an external commit.
 
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::groups::RejoinInfo;
+use qpq_proto::groups::{RejoinInfo, Stay};
 use qpq_proto::ids::GroupId;
 
 use crate::service::{Caller, Service, refuse};
@@ -22,8 +22,8 @@ impl Service {
     }
 
     /// The groups that the caller's identity is in.
-    pub async fn memberships(&self, caller: &Caller) -> Result<Vec<GroupId>, Refusal> {
+    pub async fn memberships(&self, caller: &Caller) -> Result<Vec<Stay>, Refusal> {
         self.limits.posts.check(&caller.identity, &self.metrics)?;
-        Ok(self.store.groups_of(caller.identity).await?)
+        Ok(self.store.groups_of(caller.identity, caller.device).await?)
     }
 }

@@ -1,6 +1,6 @@
 use openmls::prelude::{MlsMessageIn, ProcessedMessageContent};
 use qpq_proto::code::Code;
-use qpq_proto::groups::{CommitOutcome, GroupKind, PostOutcome};
+use qpq_proto::groups::{CommitOutcome, GroupKind, PostOutcome, Stay};
 use qpq_proto::ids::{ContentHash, Seq};
 use qpq_proto::stream::{LogId, Mark, digest};
 use tls_codec::DeserializeBytes as _;
@@ -22,7 +22,7 @@ async fn a_device_that_lost_the_group_comes_back() {
     let world = World::new().await;
     let (alice, bob) = (world.device("alice").await, world.device("bob").await);
     let mut alices = group(&world, &alice, &bob).await;
-    assert_eq!(world.service.memberships(&bob.caller).await, Ok(vec![alices.id]));
+    assert_eq!(world.service.memberships(&bob.caller).await, Ok(vec![Stay { group: alices.id, acknowledged: Seq(0) }]));
 
     let (mut bobs, commit) = Group::outside(&world.service, &bob, alices.id).await;
     let accepted = world.service.commit(&bob.caller, bobs.id, commit.clone()).await;

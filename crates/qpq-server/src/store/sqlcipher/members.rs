@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use qpq_proto::groups::Stay;
 use qpq_proto::ids::{DeviceId, GroupId, IdentityId, Seq};
 use qpq_proto::limits;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -36,13 +37,15 @@ pub fn is_member_identity(connection: &Connection, group_no: i64, identity: Iden
     Ok(select.exists(params![group_no, identity.0])?)
 }
 
-pub fn groups_of(connection: &Connection, identity: IdentityId) -> Result<Vec<GroupId>, StoreError> {
+pub fn groups_of(connection: &Connection, identity: IdentityId, device: DeviceId) -> Result<Vec<Stay>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT DISTINCT group_id FROM members JOIN groups ON groups.id = group_no
-         WHERE identity = ?1 AND left_seq IS NULL ORDER BY groups.id LIMIT ?2",
+        "SELECT group_id, max(iif(device = ?2 AND cursor > joined_seq, cursor, 0))
+         FROM members JOIN groups ON groups.id = group_no
+         WHERE identity = ?1 AND left_seq IS NULL GROUP BY groups.id ORDER BY groups.id LIMIT ?3",
     )?;
-    let rows =
-        select.query_map(params![identity.0, Number(limits::POSITIONS as u64)], |row| row::id(row, 0).map(GroupId))?;
+    let rows = select.query_map(params![identity.0, device.0, Number(limits::POSITIONS as u64)], |row| {
+        Ok(Stay { group: GroupId(row::id(row, 0)?), acknowledged: Seq(row::number(row, 1)?) })
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use qpq_proto::account::UserName;
+use qpq_proto::groups::Stay;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
@@ -117,8 +118,8 @@ impl Store for SqlCipherStore {
         self.readers.submit(move |connection| groups::way_back(connection, group, identity))
     }
 
-    fn groups_of(&self, identity: IdentityId) -> Reply<Vec<GroupId>> {
-        self.readers.submit(move |connection| members::groups_of(connection, identity))
+    fn groups_of(&self, identity: IdentityId, device: DeviceId) -> Reply<Vec<Stay>> {
+        self.readers.submit(move |connection| members::groups_of(connection, identity, device))
     }
 
     fn agreed(&self, group: GroupId, marks: Vec<Mark>) -> Reply<Option<Mark>> {
