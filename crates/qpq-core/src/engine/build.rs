@@ -99,7 +99,7 @@ impl Ctx<'_> {
         let hash = first.as_ref().map(|first| ContentHash::of(&first.commit));
         let request = Request::Create(NewGroup { group_info, ratchet_tree, first });
         let request = self.request(request, Purpose::Create { wish: reference, group: id })?;
-        row.pending = hash.map(|hash| PendingCommit { hash, request, wish: reference });
+        row.pending = hash.map(|hash| PendingCommit { hash, request, wish: reference, accepted: None });
         row.save(self.store)?;
         self.keep_mls(id, mls);
         if matches!(wish.conversation, ConversationId::Group(_)) {
@@ -179,7 +179,7 @@ impl Ctx<'_> {
         let hash = ContentHash::of(&commit.commit);
         let request = Request::Commit { group: row.group, commit };
         let request = self.request(request, Purpose::Commit { wish: reference, group: row.group })?;
-        row.pending = Some(PendingCommit { hash, request, wish: reference });
+        row.pending = Some(PendingCommit { hash, request, wish: reference, accepted: None });
         row.save(self.store)?;
         Ok(Progress::InFlight(vec![request]))
     }

@@ -200,8 +200,14 @@ impl Ctx<'_> {
     }
 
     /// The server has it; the log will say so too.
-    pub(super) fn rejoin_accepted(&mut self, group: GroupId) -> Result<(), Error> {
+    pub(super) fn rejoin_accepted(&mut self, group: GroupId, seq: Seq) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
+        let mut repair = self.repair(group)?;
+        if let Some(rejoin) = &mut repair.rejoin {
+            rejoin.accepted = Some(seq);
+            self.connection.accepted.extend(rejoin.commit);
+            repair.save(self.store)?;
+        }
         // Out of nothing: what the log has before the commit was for this device, and cannot be read any more.
         if row.state == ConversationState::Starting {
             row.state = ConversationState::Broken;
@@ -226,7 +232,7 @@ impl Ctx<'_> {
         let Some(rejoin) = &mut repair.rejoin else { return Ok(()) };
         let longest = 250_u64 << rejoin.attempts.min(10);
         rejoin.attempts += 1;
-        rejoin.commit = None;
+        (rejoin.commit, rejoin.accepted) = (None, None);
         rejoin.trouble = Some(reason);
         repair.save(self.store)?;
         if let Some(mut row) = WishRow::load(self.store, &wish)? {
@@ -423,7 +429,7 @@ fn is_over(state: ConversationState) -> bool {
 }
 
 /// Who is in a group.
-fn identities(mls: &MlsGroup) -> Vec<IdentityId> {
+pub(super) fn identities(mls: &MlsGroup) -> Vec<IdentityId> {
     let mut identities: Vec<_> = group::leaves(mls).into_iter().map(|(_, leaf)| leaf.id.identity).collect();
     identities.sort_unstable();
     identities.dedup();

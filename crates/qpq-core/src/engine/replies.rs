@@ -34,8 +34,7 @@ impl Ctx<'_> {
             }
             (Purpose::Create { wish, group }, Ok(Reply::Created(outcome))) => self.created(wish, group, outcome),
             (Purpose::Commit { group, .. }, Ok(Reply::Committed(outcome))) => match outcome {
-                // It is merged when it comes back in the log: one order for everybody.
-                CommitOutcome::Accepted(_) => Ok(()),
+                CommitOutcome::Accepted(seq) => self.commit_accepted(group, id, seq),
                 CommitOutcome::Superseded(head) => self.superseded(group, id, head),
             },
             (Purpose::Post { wish, hash, group }, Ok(Reply::Posted(outcome))) => match outcome {
@@ -54,7 +53,7 @@ impl Ctx<'_> {
             (Purpose::Tree { group, epoch }, Err(refusal)) => self.join_refused(group, epoch, &refusal),
             (Purpose::RejoinInfo { wish, group }, Ok(Reply::RejoinInfo(info))) => self.come_back(wish, group, &info),
             (Purpose::Rejoin { wish, group }, Ok(Reply::Committed(outcome))) => match outcome {
-                CommitOutcome::Accepted(_) => self.rejoin_accepted(group),
+                CommitOutcome::Accepted(seq) => self.rejoin_accepted(group, seq),
                 CommitOutcome::Superseded(_) => self.rejoin_superseded(wish, group),
             },
             (Purpose::RejoinInfo { wish, group } | Purpose::Rejoin { wish, group }, Err(refusal)) => {
@@ -129,6 +128,17 @@ impl Ctx<'_> {
             Some(row) => self.settle(&row, result),
             None => Ok(()),
         }
+    }
+
+    /// It is merged when it comes back in the log: one order for everybody.
+    fn commit_accepted(&mut self, group: GroupId, request: u64, seq: Seq) -> Result<(), Error> {
+        let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
+        if let Some(pending) = row.pending.as_mut().filter(|pending| pending.request == request) {
+            pending.accepted = Some(seq);
+            self.connection.accepted.insert(pending.hash);
+            row.save(self.store)?;
+        }
+        Ok(())
     }
 
     fn superseded(&mut self, group: GroupId, request: u64, head: Head) -> Result<(), Error> {

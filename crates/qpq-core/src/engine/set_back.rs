@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::ids::{GroupId, MessageId, Seq};
+use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, Lineage, LogId, Subscribed};
 use qpq_trust::group as trust_group;
 
 use super::ctx::{Ctx, INBOX_CURSOR, INBOX_NEWEST, INBOX_TAKEN, is_followed};
+use super::rejoin::identities;
 use crate::error::Error;
-use crate::mls::group;
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    EventRowKind, GroupRow, OutboxRow, Owed, OwnRow, RepairRow, Row as _, SetBack, WishKind, number, set_number,
+    EventRowKind, GroupRow, OutboxRow, Owed, OwnRow, RepairRow, Row as _, SetBack, WishKind, WishRow, conversation_key,
+    number, set_number,
 };
+use crate::store::{Table, decode};
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
 impl Ctx<'_> {
@@ -39,8 +41,11 @@ impl Ctx<'_> {
         self.connection.ready = self.connection.subscribed.keys().copied().collect();
         // What was accepted and is not where it was said to be.
         for group in self.connection.ready.clone() {
-            if let Some(row) = GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state)) {
-                self.repeat_lost(&row, |seq, _| seq <= row.cursor)?;
+            if let Some(mut row) =
+                GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state) && row.awaiting.is_empty())
+            {
+                let cursor = row.cursor;
+                self.repeat_lost(&mut row, |seq, _| seq <= cursor)?;
             }
         }
         for repair in RepairRow::all(self.store)? {
@@ -90,7 +95,7 @@ impl Ctx<'_> {
     fn group_subscribed(&mut self, group: GroupId, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
         self.connection.subscribed.insert(group, subscribed.joined);
-        self.repeat_lost(&row, |seq, is_news| seq > subscribed.head && !is_news)?;
+        self.repeat_lost(&mut row, |seq, is_news| seq > subscribed.head && !is_news)?;
         let is_set_back = subscribed.from < after;
         if is_set_back {
             self.server_set_back(&mut row, subscribed.from)?;
@@ -115,15 +120,32 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// Own messages that were accepted, and that the log has not shown yet: those in places where they cannot be, the server
-    /// has forgotten.
-    fn repeat_lost(&mut self, row: &GroupRow, is_lost: impl Fn(Seq, bool) -> bool) -> Result<(), Error> {
+    /// Own messages and commits that were accepted, and that the log has not shown yet: those in places where they cannot be,
+    /// the server has forgotten.
+    fn repeat_lost(&mut self, row: &mut GroupRow, is_lost: impl Fn(Seq, bool) -> bool) -> Result<(), Error> {
         for own in OwnRow::all(self.store)?.into_iter().filter(|own| own.wish.conversation == row.conversation) {
             let is_news = self.connection.accepted.contains(&own.hash);
             if own.accepted.is_some_and(|seq| is_lost(seq, is_news)) {
                 OwnRow::delete(self.store, &own.hash)?;
                 self.say_again(row.conversation, own.message)?;
             }
+        }
+        if let Some(pending) = row.pending
+            && pending.accepted.is_some_and(|seq| is_lost(seq, self.connection.accepted.contains(&pending.hash)))
+        {
+            self.drop_pending(row)?;
+            row.save(self.store)?;
+            self.touch(row.conversation);
+        }
+        let mut repair = self.repair(row.group)?;
+        if let Some(rejoin) = &mut repair.rejoin
+            && rejoin.accepted.is_some_and(|seq| {
+                is_lost(seq, rejoin.commit.is_some_and(|hash| self.connection.accepted.contains(&hash)))
+            })
+        {
+            (rejoin.commit, rejoin.accepted) = (None, None);
+            repair.save(self.store)?;
+            self.touch(row.conversation);
         }
         Ok(())
     }
@@ -167,7 +189,7 @@ impl Ctx<'_> {
         }
         repair.set_back = Some(set_back);
         if let Some(rejoin) = &mut repair.rejoin {
-            rejoin.commit = None;
+            (rejoin.commit, rejoin.accepted) = (None, None);
         }
         repair.save(self.store)?;
         track.back_to(from);
@@ -297,14 +319,8 @@ impl Ctx<'_> {
     }
 
     fn start_again(&mut self, row: &GroupRow, owed: Owed) -> Result<(), Error> {
-        let mut repair = self.repair(row.group)?;
-        repair.owed = owed;
-        repair.save(self.store)?;
-        let mls = self.take_mls(row.group)?;
-        let mut members: Vec<_> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf.id.identity).collect();
-        members.sort_unstable();
-        members.dedup();
-        members.retain(|identity| *identity != self.account.identity);
+        let members = self.members_known(row)?;
+        RepairRow { group: row.group, set_back: None, rejoin: None, owed }.save(self.store)?;
         let mut row = row.clone();
         self.forget_operations(&mut row)?;
         self.delete_mls(row.group)?;
@@ -316,9 +332,40 @@ impl Ctx<'_> {
         let mut conversation = self.conversation(row.conversation)?;
         conversation.group = None;
         conversation.save(self.store)?;
-        let name = row.name.clone();
-        self.wish(row.conversation, WishKind::Start { suite: row.suite, name, members }, Duration::ZERO)?;
+        self.start_wish(&row, members)?;
         self.make_up(&row)
+    }
+
+    /// Who was in a group, besides this identity.
+    fn members_known(&mut self, row: &GroupRow) -> Result<Vec<IdentityId>, Error> {
+        let me = self.account.identity;
+        if let ConversationId::Direct(with) = row.conversation {
+            return Ok([with].into_iter().filter(|who| *who != me).collect());
+        }
+        let mut members = match self.take_mls(row.group) {
+            Ok(mls) => identities(&mls),
+            Err(Error::Mls(_)) => self.repair(row.group)?.rejoin.map_or(vec![], |rejoin| rejoin.members),
+            Err(error) => return Err(error),
+        };
+        members.retain(|identity| *identity != me);
+        Ok(members)
+    }
+
+    /// The wish to make the group: the one that is still there when its first commit has not come back, for that knows
+    /// whom it was to add. Key packages that were claimed for it are used up.
+    fn start_wish(&mut self, row: &GroupRow, members: Vec<IdentityId>) -> Result<(), Error> {
+        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(row.conversation))? {
+            let mut wish: WishRow = decode(&bytes)?;
+            if is_start(&wish.kind) {
+                wish.claimed.clear();
+                wish.save(self.store)?;
+                self.touch(row.conversation);
+                return Ok(());
+            }
+        }
+        let (suite, name) = (row.suite, row.name.clone());
+        self.wish(row.conversation, WishKind::Start { suite, name, members }, Duration::ZERO)?;
+        Ok(())
     }
 }
 

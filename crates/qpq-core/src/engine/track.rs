@@ -83,6 +83,7 @@ impl Rejoin {
             members: vec![],
             lost: 0,
             commit: None,
+            accepted: None,
             leaving: vec![],
             attempts: 0,
             trouble: None,

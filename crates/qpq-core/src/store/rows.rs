@@ -125,6 +125,9 @@ pub struct PendingCommit {
     pub hash: ContentHash,
     pub request: u64,
     pub wish: WishRef,
+    /// Where the server said that it stands; the log has not said so yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Seq>,
 }
 
 /// One conversation.
@@ -278,6 +281,9 @@ pub struct Rejoin {
     pub lost: u64,
     /// The commit, once it is made.
     pub commit: Option<ContentHash>,
+    /// Where the server said that it stands; the log has not said so yet.
+    #[serde(default)]
+    pub accepted: Option<Seq>,
     /// Devices that were leaving when it was made.
     pub leaving: Vec<DeviceId>,
     pub attempts: u32,

@@ -10,8 +10,8 @@ use qpq_core::engine::{Effect, Engine, Input};
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::{AccountRow, Row as _};
 use qpq_proto::time::Timestamp;
-use qpq_server::service::auth::DeviceProof;
 use qpq_server::service::Service;
+use qpq_server::service::auth::DeviceProof;
 use qpq_trust::proof;
 
 use super::agenda::Agenda;
