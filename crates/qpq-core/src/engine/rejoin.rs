@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use openmls::group::MlsGroup;
+use openmls::prelude::MlsMessageIn;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::groups::{Commit, GroupKind, RejoinInfo, Stay};
-use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
+use qpq_proto::ids::{ContentHash, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::{Entry, EntryKind, LogId, digest};
 use qpq_trust::TrustError;
 use qpq_trust::group as trust_group;
 use qpq_trust::suite::Suite;
+use tls_codec::DeserializeBytes as _;
 
 use super::ctx::{Ctx, is_followed};
 use super::directory::Standing;
@@ -43,11 +45,19 @@ impl Ctx<'_> {
         self.rejoin_wish(row.conversation)
     }
 
-    /// A Welcome has opened the group again before the external commit has.
+    /// A Welcome has opened the group again before the external commit has. What came in since the epoch that it leads into
+    /// can be read now.
     pub(super) fn came_in(&mut self, row: &GroupRow) -> Result<(), Error> {
         let mut repair = self.repair(row.group)?;
-        let Some(rejoin) = repair.rejoin.take() else { return Ok(()) };
+        let Some(mut rejoin) = repair.rejoin.take() else { return Ok(()) };
         repair.save(self.store)?;
+        for kept in self.quarantined(row.group)? {
+            if epoch_of(&kept.entry).is_some_and(|epoch| epoch >= row.joined) {
+                QuarantineRow::delete(self.store, &kept.key())?;
+                rejoin.lost -= u64::from(kept.entry.kind == EntryKind::Message).min(rejoin.lost);
+                BacklogRow { group: row.group, entry: kept.entry }.save(self.store)?;
+            }
+        }
         self.forget_operations(&mut row.clone())?;
         if rejoin.lost > 0 {
             let gap = EventRowKind::Gap { count: rejoin.lost, reason: rejoin.reason };
@@ -318,12 +328,18 @@ impl Ctx<'_> {
 
     /// Handshakes that could not be applied are of no use any more; messages stay.
     fn forget_mended(&mut self, group: GroupId) -> Result<(), Error> {
-        for row in QuarantineRow::all(self.store)? {
-            if row.entry.log == LogId::Group(group) && row.entry.kind != EntryKind::Message {
+        for row in self.quarantined(group)? {
+            if row.entry.kind != EntryKind::Message {
                 QuarantineRow::delete(self.store, &row.key())?;
             }
         }
         Ok(())
+    }
+
+    /// What is in quarantine of one group, in the order of its log.
+    fn quarantined(&self, group: GroupId) -> Result<Vec<QuarantineRow>, Error> {
+        let all = QuarantineRow::all(self.store)?;
+        Ok(all.into_iter().filter(|row| row.entry.log == LogId::Group(group)).collect())
     }
 
     /// The server says that this device is not in the group any more.
@@ -426,6 +442,13 @@ fn is_over(state: ConversationState) -> bool {
         ConversationState::Left | ConversationState::Removed => true,
         ConversationState::Starting | ConversationState::Active | ConversationState::Broken => false,
     }
+}
+
+/// The epoch that an entry of a group's log was made in.
+fn epoch_of(entry: &Entry) -> Option<Epoch> {
+    let message = MlsMessageIn::tls_deserialize_exact_bytes(&entry.payload).ok()?;
+    let message = message.try_into_protocol_message().ok()?;
+    Some(Epoch(message.epoch().as_u64()))
 }
 
 /// Who is in a group.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, Lineage, LogId, Subscribed};
 use qpq_trust::group as trust_group;
@@ -194,7 +194,8 @@ impl Ctx<'_> {
         repair.save(self.store)?;
         track.back_to(from);
         track.save(self.store)?;
-        (row.cursor, row.wait_for) = (from, qpq_proto::ids::Epoch(0));
+        // Epochs are counted anew from there: none of them belongs to an earlier stay for having a lower number.
+        (row.cursor, row.wait_for, row.joined) = (from, Epoch(0), Epoch(0));
         Ok(row.save(self.store)?)
     }
 

@@ -291,7 +291,10 @@ impl World {
                 *oracle.refusals.entry(format!("{what}: {reason}")).or_default() += 1;
                 self.trace.line(self.agenda.micros(), format_args!("  {name} is refused {what}: {reason}"));
             }
-            (_, EventRowKind::Gap { count, .. }) if oracle.is_excused(index) => oracle.seen[index].gaps += count,
+            (_, EventRowKind::Gap { count, reason }) if oracle.is_excused(index) => {
+                oracle.seen[index].gaps += count;
+                self.trace.line(self.agenda.micros(), format_args!("  {name} has a gap of {count}: {reason}"));
+            }
             (_, EventRowKind::Gap { count, reason }) => bail!("{name} has a gap of {count}: {reason}"),
             (_, EventRowKind::UntrustedDevice { .. }) => bail!("{name} distrusts a device"),
             (_, EventRowKind::KeyChanged { .. }) => bail!("{name} sees a changed key"),
