@@ -13,8 +13,8 @@ use super::rejoin::identities;
 use crate::error::Error;
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    EventRowKind, GroupRow, OutboxRow, Owed, OwnRow, RepairRow, Row as _, SetBack, WishKind, WishRow, conversation_key,
-    number, set_number,
+    EventRowKind, GroupRow, JoinRow, OutboxRow, Owed, OwnRow, RepairRow, Row as _, SetBack, WishKind, WishRow,
+    conversation_key, number, set_number,
 };
 use crate::store::{Table, decode};
 use crate::view::{ConversationId, ConversationState, MessageStatus};
@@ -48,12 +48,29 @@ impl Ctx<'_> {
                 self.repeat_lost(&mut row, |seq, _| seq <= cursor)?;
             }
         }
+        self.use_waiting_welcomes()?;
         for repair in RepairRow::all(self.store)? {
             if let Some(row) = GroupRow::load(self.store, &repair.group)? {
                 self.touch(row.conversation);
             }
         }
         self.touch_all()
+    }
+
+    /// A Welcome waits until the log has brought the end of the stay before it. Where a restored server has forgotten that
+    /// stay, its end never comes.
+    fn use_waiting_welcomes(&mut self) -> Result<(), Error> {
+        for waiting in JoinRow::all(self.store)? {
+            let Some(mut row) = GroupRow::load(self.store, &waiting.group)? else { continue };
+            if row.state == ConversationState::Active
+                && row.awaiting.is_empty()
+                && self.connection.ready.contains(&waiting.group)
+            {
+                self.lose(&mut row, "the server was set back to an older state")?;
+                row.save(self.store)?;
+            }
+        }
+        Ok(())
     }
 
     fn inbox_subscribed(&mut self, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, bail, ensure};
 use qpq_core::engine::Query;
 use qpq_core::store::memory::MemoryStore;
-use qpq_core::store::rows::{ConversationRow, GroupRow, JoinRow, MessageRow, OutboxRow, RepairRow, Row as _, WishRow};
+use qpq_core::store::rows::{ConversationRow, GroupRow, JoinRow, MessageRow, OutboxRow, Row as _, WishRow};
 use qpq_core::store::{Store as _, Table};
 use qpq_core::view::{ConversationState, GroupInfo, MessageStatus};
 use qpq_proto::ids::{GroupId, IdentityId, MessageId, Seq};
@@ -79,7 +79,9 @@ impl World {
         let now = self.agenda.now();
         for device in &mut self.devices {
             let name = device.account.name.to_string();
-            if !device.engine.is_online() || !device.news.is_empty() {
+            // A device may not have noticed yet that its connection is gone.
+            let is_served = device.link.is_some_and(|link| self.sessions.borrow().contains_key(&link));
+            if !device.engine.is_online() || !device.news.is_empty() || !is_served {
                 return Ok(Some(format!("{name} is not connected")));
             }
             if device.subscriptions == 0 || device.caught_up != device.subscriptions {
@@ -247,10 +249,10 @@ impl World {
             let row = find(&device.store, account.identity, *id)?;
             let Some(row) = row else { bail!("{:?} is gone", written.text) };
             let place = self.oracle.logs.values().flat_map(|log| &log.entries).any(|entry| entry.message == Some(*id));
-            match row.status {
+            match row.status.clone() {
                 MessageStatus::Sent => {
-                    let is_owed = self.oracle.excuses.is_server_set_back && is_owed(&device.store, *id)?;
-                    ensure!(place || is_owed, "{:?} counts as sent, and is in no log", written.text);
+                    let is_forgotten = self.oracle.excuses.is_server_set_back && cannot_repeat(&device.store, &row)?;
+                    ensure!(place || is_forgotten, "{:?} counts as sent, and is in no log", written.text);
                     ensure!(seen.sent.contains_key(id), "that {:?} is sent was never said", written.text);
                 }
                 MessageStatus::Failed(reason) => {
@@ -301,9 +303,11 @@ fn check_span(
     Ok(())
 }
 
-/// Whether it is said again as soon as this device is back in the group.
-fn is_owed(store: &MemoryStore, id: MessageId) -> Result<bool> {
-    Ok(RepairRow::all(store)?.iter().any(|repair| repair.owed.messages.contains(&id)))
+/// Whether a message cannot be said again, for this device is not in the group.
+fn cannot_repeat(store: &MemoryStore, message: &MessageRow) -> Result<bool> {
+    let group = group_of(store, message.conversation)?;
+    let row = group.map(|group| GroupRow::load(store, &group)).transpose()?.flatten();
+    Ok(row.is_some_and(|row| matches!(row.state, ConversationState::Left | ConversationState::Removed)))
 }
 
 fn find(store: &MemoryStore, sender: IdentityId, id: MessageId) -> Result<Option<MessageRow>> {

@@ -36,7 +36,7 @@ pub struct World {
     pub(super) snapshot: Option<Snapshot>,
     pace: Pace,
     tasks: Tasks,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     pub(super) oracle: Oracle,
     pub(super) trace: Trace,
     pub(super) phase: Phase,
