@@ -281,7 +281,7 @@ impl Ctx<'_> {
     }
 
     /// A conversation that cannot be made: nothing in it will ever be sent.
-    fn fail_all(&mut self, id: ConversationId, reason: &str) -> Result<(), Error> {
+    pub(super) fn fail_all(&mut self, id: ConversationId, reason: &str) -> Result<(), Error> {
         for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
             let wish: WishRow = decode(&bytes)?;
             self.settle(&wish, Err(reason.to_owned()))?;

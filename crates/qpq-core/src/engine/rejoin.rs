@@ -383,6 +383,15 @@ impl Ctx<'_> {
         Ok(())
     }
 
+    /// The server does not let this device in after all. What was to be done in a group that it made and has forgotten will
+    /// never be done.
+    pub(super) fn stays_out(&mut self, group: GroupId, refusal: &Refusal) -> Result<(), Error> {
+        match GroupRow::load(self.store, &group)? {
+            None => self.fail_all(ConversationId::Group(group), &refusal.detail),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// A group that this device is in, or a sibling, and does not count itself in. Whoever has left it leaves it again.
     pub(super) fn come_in(&mut self, id: GroupId, info: &RejoinInfo) -> Result<(), Error> {
         let known = GroupRow::load(self.store, &id)?;

@@ -10,7 +10,7 @@ use qpq_proto::mutation::{Mutation, is_on};
 use super::Effect;
 use super::ctx::Ctx;
 use crate::error::Error;
-use crate::request::{Purpose, Reply};
+use crate::request::{Purpose, Reply, Request};
 use crate::store::rows::{
     Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishRef, WishRow,
 };
@@ -61,7 +61,8 @@ impl Ctx<'_> {
             }
             (Purpose::ComeIn { group }, Ok(Reply::RejoinInfo(info))) => self.come_in(group, &info),
             (Purpose::Memberships, Ok(Reply::Memberships(groups))) => self.member_of(groups),
-            (Purpose::ComeIn { .. } | Purpose::Memberships, Err(_)) => Ok(()),
+            (Purpose::ComeIn { group }, Err(refusal)) => self.stays_out(group, &refusal),
+            (Purpose::Memberships, Err(_)) => Ok(()),
             (Purpose::PublishKeys, Ok(_)) => Ok(()),
             (Purpose::PublishKeys, Err(_)) => {
                 self.account.keys_published = None;
@@ -104,6 +105,12 @@ impl Ctx<'_> {
                     self.remember_change(group, Seq(0), &start.kind)?;
                 }
                 self.subscribe(&row)?;
+            }
+            CreateOutcome::Exists(existing) if existing == group => {
+                // This device made it before, was set back, and has made it again: it comes into the first one.
+                self.delete_mls(group)?;
+                GroupRow::delete(self.store, &group)?;
+                self.request(Request::RejoinInfo(group), Purpose::ComeIn { group })?;
             }
             CreateOutcome::Exists(existing) => {
                 // Somebody was faster; the Welcome to that group is in the inbox, and what was to be sent waits for it.

@@ -57,7 +57,7 @@ pub struct NewGroupRecord {
 pub enum CreateResult {
     /// The sequence number of its first commit, 0 without one.
     Created(Seq),
-    /// The group of this pair.
+    /// The group of this pair, or one that the same device made before in another way.
     Exists(GroupId),
     /// Another group has this id.
     Taken,

@@ -76,13 +76,18 @@ pub fn create(tx: &Tx<'_>, new: NewGroupRecord, quotas: &Quotas, now: Timestamp)
 /// What to answer when the group exists already.
 fn taken(tx: &Tx<'_>, new: &NewGroupRecord) -> Result<Option<CreateResult>, StoreError> {
     let mut select =
-        tx.prepare_cached("SELECT creator = ?2 AND request = ?3, first_seq FROM groups WHERE group_id = ?1")?;
+        tx.prepare_cached("SELECT creator = ?2, request = ?3, first_seq FROM groups WHERE group_id = ?1")?;
     let found = select
         .query_row(params![new.group.0, new.creator.device.0, new.request.0], |row| {
-            Ok((row.get::<_, bool>(0)?, row::number(row, 1)?))
+            Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, row::number(row, 2)?))
         })
         .optional()?;
-    Ok(found.map(|(is_same, first)| if is_same { CreateResult::Created(Seq(first)) } else { CreateResult::Taken }))
+    Ok(found.map(|found| match found {
+        (true, true, first) => CreateResult::Created(Seq(first)),
+        // Its creator has forgotten that it made it.
+        (true, false, _) => CreateResult::Exists(new.group),
+        (false, ..) => CreateResult::Taken,
+    }))
 }
 
 fn of_pair(tx: &Tx<'_>, pair: [u8; 32]) -> Result<Option<GroupId>, StoreError> {

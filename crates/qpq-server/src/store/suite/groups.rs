@@ -62,7 +62,7 @@ async fn a_group_is_created_once() {
     assert_eq!(world.store.create_group(same, NOW).await, Ok(CreateResult::Created(Seq(1))));
     let mut other = group(1);
     other.request = ContentHash([2; 32]);
-    assert_eq!(world.store.create_group(other, NOW).await, Ok(CreateResult::Taken));
+    assert_eq!(world.store.create_group(other, NOW).await, Ok(CreateResult::Exists(GROUP)));
     let mut foreign = group(1);
     foreign.creator = member(2);
     assert_eq!(world.store.create_group(foreign, NOW).await, Ok(CreateResult::Taken));
