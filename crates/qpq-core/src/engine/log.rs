@@ -114,6 +114,7 @@ impl Ctx<'_> {
                 return Ok(BacklogRow { group: row.group, entry }.save(self.store)?);
             }
             ConversationState::Broken => return self.unreadable(row, entry),
+            ConversationState::Starting if !self.has_keys(row)? => return self.unreadable(row, entry),
             ConversationState::Starting | ConversationState::Active => {}
         }
         if !row.awaiting.is_empty() {

@@ -36,13 +36,19 @@ impl Ctx<'_> {
         let mut repair = self.repair(row.group)?;
         repair.rejoin = Some(Rejoin::because(reason));
         repair.save(self.store)?;
+        self.give_up_backlog(row)?;
+        self.next_join(row.group)?;
+        self.rejoin_wish(row.conversation)
+    }
+
+    /// What waits cannot be read before this device is back, nor after.
+    fn give_up_backlog(&mut self, row: &mut GroupRow) -> Result<(), Error> {
         for (key, bytes) in self.store.scan(Table::Backlog, &row.group.0)? {
             self.store.remove(Table::Backlog, &key)?;
             let waiting: BacklogRow = decode(&bytes)?;
             self.unreadable(row, waiting.entry)?;
         }
-        self.next_join(row.group)?;
-        self.rejoin_wish(row.conversation)
+        Ok(())
     }
 
     /// A Welcome has opened the group again before the external commit has. What came in since the epoch that it leads into
@@ -422,6 +428,7 @@ impl Ctx<'_> {
         shown.group = Some(id);
         shown.save(self.store)?;
         self.ensure_mending(&row)?;
+        self.give_up_backlog(&mut row)?;
         if known.is_some_and(|known| known.state == ConversationState::Left) {
             self.wish(conversation, WishKind::Leave, Duration::ZERO)?;
         }
