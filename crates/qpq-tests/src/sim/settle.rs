@@ -202,14 +202,19 @@ impl World {
         }
         for span in &log.spans[index] {
             let is_own = |id: &MessageId| self.oracle.written.get(id).is_some_and(|written| written.by == index);
-            check_span(log, *span, &shown, self.hole(index, group, &row), is_own)?;
+            let excused = check_span(log, *span, &shown, self.hole(index, group, &row), is_own)?;
+            let told = self.oracle.seen[index].gaps;
+            ensure!(excused <= told, "{excused} messages are missing, and the user was told of {told}");
         }
         Ok(())
     }
 
     /// Which entries may be missing: those from the cursor of the backup up to the moment when the device was in again.
     fn hole(&self, index: usize, group: GroupId, row: &GroupRow) -> Option<(Seq, Seq)> {
-        let (from, to) = *self.oracle.excuses.holes.get(&(index, group))?;
+        let excuses = &self.oracle.excuses;
+        // What it asked for just before, and has forgotten, may have reached the server after it was set back.
+        let unnoticed = excuses.set_back.contains(&index).then_some((Seq(0), Seq(0)));
+        let (from, to) = excuses.holes.get(&(index, group)).copied().or(unnoticed)?;
         let log = self.oracle.logs.get(&group)?;
         let commits = (1..).zip(&log.entries).filter(|(_, entry)| entry.kind == EntryKind::Commit);
         let joined = commits.map(|(seq, _)| Seq(seq)).nth((row.joined.0 as usize).saturating_sub(1)).unwrap_or(to);
@@ -277,22 +282,25 @@ impl World {
 /// A message and where it stands in its log.
 type Place = (Seq, MessageId);
 
+/// Gives how many messages of it are missing, and may be.
 fn check_span(
     log: &Log,
     span: Span,
     shown: &[Place],
     hole: Option<(Seq, Seq)>,
     is_own: impl Fn(&MessageId) -> bool,
-) -> Result<()> {
+) -> Result<u64> {
     let all = (1..).map(Seq).zip(&log.entries).filter_map(|(seq, entry)| Some((seq, entry.message?)));
     // Whoever was set back says again what it does not know to have said.
     let earlier = |place: &Place| shown.iter().any(|known| known.1 == place.1 && known.0 < place.0);
     let mut expected: Vec<Place> = all.filter(|place| is_within(&[span], place.0) && !earlier(place)).collect();
     let mut shown: Vec<Place> = shown.iter().filter(|(seq, _)| is_within(&[span], *seq)).copied().collect();
+    let all = expected.len();
     if let Some((from, to)) = hole {
         let there = shown.clone();
         expected.retain(|place| !(place.0 > from && place.0 <= to) || there.contains(place));
     }
+    let excused = (all - expected.len()) as u64;
     // Whoever left does not care any more for what others wrote just before.
     if span.left.is_some_and(|left| log.is_leave(left)) {
         expected.retain(|(_, id)| !is_own(id));
@@ -303,7 +311,7 @@ fn check_span(
         bail!("{missing} is missing");
     }
     ensure!(expected == shown, "what is shown is not what the log says: {} for {}", shown.len(), expected.len());
-    Ok(())
+    Ok(excused)
 }
 
 /// Whether a message cannot be said again, for this device is not in the group.

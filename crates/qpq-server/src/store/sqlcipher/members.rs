@@ -40,7 +40,7 @@ pub fn is_member_identity(connection: &Connection, group_no: i64, identity: Iden
 pub fn groups_of(connection: &Connection, identity: IdentityId, device: DeviceId) -> Result<Vec<Stay>, StoreError> {
     let mut select = connection.prepare_cached(
         // Whoever made a group knows it from its first entry on.
-        "SELECT group_id, max(iif(device = ?2 AND (cursor > joined_seq OR creator = ?2), max(cursor, 1), 0))
+        "SELECT group_id, max(iif(device = ?2 AND (cursor > joined_seq OR joined_seq = 0 AND creator = ?2), max(cursor, 1), 0))
          FROM members JOIN groups ON groups.id = group_no
          WHERE identity = ?1 AND left_seq IS NULL GROUP BY groups.id ORDER BY groups.id LIMIT ?3",
     )?;
