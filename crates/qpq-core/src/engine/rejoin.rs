@@ -358,7 +358,8 @@ impl Ctx<'_> {
         if let Some(wish) = self.rejoin_wish_of(row.conversation)? {
             WishRow::delete(self.store, &wish.key())?;
         }
-        if row.state == ConversationState::Starting {
+        let is_shown = self.conversation(row.conversation)?.last_number > 0;
+        if row.state == ConversationState::Starting && !is_shown {
             return self.discard_group(row);
         }
         if lost > 0 {
@@ -366,12 +367,9 @@ impl Ctx<'_> {
             self.event(Some(row.conversation), EventRowKind::Gap { count: lost, reason })?;
         }
         // Nobody can tell by whom.
-        self.event(Some(row.conversation), EventRowKind::Removed { by: self.account.identity })?;
-        // Should it be added again, that may be to another group of the same name and number.
-        row.cursor = Seq(0);
-        let mut track = self.track(group)?;
-        track.back_to(Seq(0));
-        track.save(self.store)?;
+        if row.state != ConversationState::Starting {
+            self.event(Some(row.conversation), EventRowKind::Removed { by: self.account.identity })?;
+        }
         self.end_group(&mut row, ConversationState::Removed)
     }
 

@@ -118,7 +118,7 @@ impl World {
                     continue;
                 }
                 // What was over before the device was set back, it need not know any more.
-                if row.is_none() && span.left.is_some() && self.oracle.excuses.set_back.contains(&index) {
+                if row.is_none() && span.left.is_some() && self.oracle.is_excused(index) {
                     continue;
                 }
                 // Whoever was removed while it could not read on was told so by the server.
@@ -172,8 +172,8 @@ impl World {
             ensure!(roster == expected, "{name} has {} members, the server {}", roster.len(), expected.len());
             // A name whose key nobody has any more who is left stays unknown to whoever came back without it, until the
             // next rename.
-            let has_hole = self.oracle.excuses.holes.keys().any(|(_, of)| *of == group);
-            let facts = facts(&info, if has_hole { "" } else { &row.name });
+            let may_be_lost = (0..self.devices.len()).any(|index| self.oracle.is_excused(index));
+            let facts = facts(&info, if may_be_lost { "" } else { &row.name });
             match &first {
                 Some((other, theirs)) => ensure!(facts == *theirs, "{name} has {facts}, {other} has {theirs}"),
                 None => first = Some((name, facts)),

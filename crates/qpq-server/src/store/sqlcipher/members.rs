@@ -53,7 +53,7 @@ pub fn groups_of(connection: &Connection, identity: IdentityId, device: DeviceId
 /// How far the device has come in its last stay; 0 when it has not acknowledged any of it.
 pub fn acknowledged(connection: &Connection, group_no: i64, device: DeviceId) -> Result<Seq, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT cursor FROM members WHERE group_no = ?1 AND device = ?2 AND cursor > joined_seq
+        "SELECT iif(cursor > joined_seq, cursor, 0) FROM members WHERE group_no = ?1 AND device = ?2
          ORDER BY joined_seq DESC LIMIT 1",
     )?;
     let found = select.query_row(params![group_no, device.0], |row| row::number(row, 0).map(Seq));
