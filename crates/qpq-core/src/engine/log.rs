@@ -7,7 +7,7 @@ use openmls::group::MlsGroup;
 use openmls::prelude::{MlsMessageIn, ProcessedMessage, ProcessedMessageContent, ProtocolMessage, Sender};
 use qpq_proto::content::{Body, Content};
 use qpq_proto::groups::GroupKind;
-use qpq_proto::ids::{ContentHash, GroupId, IdentityId};
+use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_trust::TrustError;
@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, OutboxRow, RepairRow, Row as _, WishRow,
+    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, OutboxRow, OwnRow, RepairRow, Row as _, WishRow,
 };
 use crate::store::{Table, decode};
 use crate::view::{ConversationState, MessageStatus};
@@ -56,7 +56,8 @@ impl Ctx<'_> {
                 && is_followed(row.state)
                 && entry.seq > *joined
             {
-                missing += entry.seq.0 - row.cursor.max(*joined).0 - 1;
+                let after = row.cursor.max(*joined);
+                missing += entry.seq.0 - after.0 - 1 - self.confirm_left_out(&row, after, entry.seq)?;
             }
             if !is_on(Mutation::DropCursor) {
                 row.cursor = entry.seq;
@@ -80,6 +81,20 @@ impl Ctx<'_> {
         self.touch(row.conversation);
         self.effect(Effect::Acknowledge(vec![Position { log: LogId::Group(id), seq: last }]));
         Ok(())
+    }
+
+    /// Own messages that the server took to stand among what is left out of the log: they were there.
+    fn confirm_left_out(&mut self, row: &GroupRow, after: Seq, before: Seq) -> Result<u64, Error> {
+        let mut confirmed = 0;
+        if before.0 > after.0 + 1 {
+            for own in OwnRow::all(self.store)?.into_iter().filter(|own| own.wish.conversation == row.conversation) {
+                if own.accepted.is_some_and(|seq| seq > after && seq < before) {
+                    OwnRow::delete(self.store, &own.hash)?;
+                    confirmed += 1;
+                }
+            }
+        }
+        Ok(confirmed)
     }
 
     /// Goes on with what has waited.

@@ -113,8 +113,10 @@ impl World {
                 if span.left.is_none() && !is_active {
                     return Ok(Some(format!("{} is not yet in group {}", device.name(), log.number)));
                 }
-                // Whoever left reads no further, and whoever was just added has nothing to read.
-                if last == span.joined || span.left.is_some_and(|left| log.is_leave(left)) {
+                // Whoever was just added has nothing to read but the end of the stay before, and whoever left reads no further.
+                let before = spans.iter().rev().nth(1).and_then(|span| span.left).filter(|left| !log.is_leave(*left));
+                let last = if last == span.joined { before.unwrap_or_default() } else { last };
+                if last == Seq(0) || span.left.is_some_and(|left| log.is_leave(left)) {
                     continue;
                 }
                 // What was over before the device was set back, it need not know any more.
@@ -300,9 +302,10 @@ fn check_span(
         let there = shown.clone();
         expected.retain(|place| !(place.0 > from && place.0 <= to) || there.contains(place));
     }
-    let excused = (all - expected.len()) as u64;
+    let mut excused = (all - expected.len()) as u64;
     // Whoever left does not care any more for what others wrote just before.
     if span.left.is_some_and(|left| log.is_leave(left)) {
+        excused = 0;
         expected.retain(|(_, id)| !is_own(id));
         shown.retain(|(_, id)| !is_own(id));
         expected.truncate(shown.len());
