@@ -93,7 +93,11 @@ impl Delivery {
             }
             Request::Memberships => {
                 let identity = self.identity_of(device);
-                let ids = self.groups.keys().copied().filter(|id| self.identities(*id).contains(&identity));
+                // Whoever has said that it leaves is out.
+                let is_in = |group: &Group| group.is_member(device) || !group.members.contains_key(&device);
+                let groups =
+                    self.groups.iter().filter(|(id, group)| is_in(group) && self.identities(**id).contains(&identity));
+                let ids = groups.map(|(id, _)| *id);
                 let acknowledged = |id| self.acknowledged.get(&(device, LogId::Group(id))).copied().unwrap_or_default();
                 let stays = ids.map(|group| Stay { group, acknowledged: acknowledged(group) });
                 Ok(Reply::Memberships(stays.collect()))
