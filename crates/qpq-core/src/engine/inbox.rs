@@ -112,11 +112,12 @@ impl Ctx<'_> {
             Ok(()) => Ok(()),
             Err(error @ (Error::Store(_) | Error::Random(_))) => Err(error),
             Err(error) => {
-                // The server counts this device among the members all the same: it comes in by itself.
                 if GroupRow::load(self.store, &id)?.is_none_or(|known| !is_followed(known.state)) {
+                    // The server counts this device among the members all the same: it comes in by itself.
                     self.request(Request::RejoinInfo(id), Purpose::ComeIn { group: id })?;
+                } else {
+                    self.quarantine_join(waiting, error.to_string())?;
                 }
-                self.quarantine_join(waiting, error.to_string())?;
                 self.next_join(id)
             }
         }

@@ -18,6 +18,7 @@ use tls_codec::DeserializeBytes as _;
 use super::Effect;
 use super::ctx::{Ctx, is_followed};
 use super::directory::Standing;
+use super::rejoin::epoch_of;
 use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group};
@@ -58,6 +59,12 @@ impl Ctx<'_> {
             {
                 let after = row.cursor.max(*joined);
                 missing += entry.seq.0 - after.0 - 1 - self.confirm_left_out(&row, after, entry.seq)?;
+            } else if entry.kind == EntryKind::Message
+                && row.state == ConversationState::Active
+                && epoch_of(&entry).is_some_and(|epoch| epoch < row.joined)
+            {
+                // Of an earlier stay, which this device does not know any more.
+                missing += 1;
             }
             if !is_on(Mutation::DropCursor) {
                 row.cursor = entry.seq;

@@ -234,8 +234,11 @@ impl Ctx<'_> {
     }
 
     pub(super) fn rejoin_refused(&mut self, wish: WishRef, group: GroupId, refusal: &Refusal) -> Result<(), Error> {
+        // Before it is over, what the log has up to there is read and counted.
+        let row = GroupRow::load(self.store, &group)?;
+        let is_read = row.is_none_or(|row| !is_followed(row.state)) || self.connection.ready.contains(&group);
         match refusal.code {
-            Code::NotFound | Code::Forbidden => self.gone(group),
+            Code::NotFound | Code::Forbidden if is_read => self.gone(group),
             _ => {
                 let repair = self.repair(group)?;
                 self.rejoin_later(wish, repair, refusal.detail.clone())
@@ -459,7 +462,7 @@ fn is_over(state: ConversationState) -> bool {
 }
 
 /// The epoch that an entry of a group's log was made in.
-fn epoch_of(entry: &Entry) -> Option<Epoch> {
+pub(super) fn epoch_of(entry: &Entry) -> Option<Epoch> {
     let message = MlsMessageIn::tls_deserialize_exact_bytes(&entry.payload).ok()?;
     let message = message.try_into_protocol_message().ok()?;
     Some(Epoch(message.epoch().as_u64()))

@@ -172,7 +172,8 @@ impl Oracle {
     /// Whether something may be missing on this device, if it says so.
     pub fn is_excused(&self, index: usize) -> bool {
         let excuses = &self.excuses;
-        excuses.is_server_set_back || excuses.holes.keys().any(|(device, _)| *device == index)
+        let is_victim = !excuses.set_back.is_empty() || excuses.holes.keys().any(|(device, _)| *device == index);
+        excuses.is_server_set_back || is_victim
     }
 
     /// A device says that it has stored this much: the server may forget it now.
