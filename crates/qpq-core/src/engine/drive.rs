@@ -58,7 +58,6 @@ impl Ctx<'_> {
         if is_restored {
             self.look_around()?;
         }
-        self.ask_memberships()?;
         let after = self.inbox_cursor()?;
         self.effect(Effect::Subscribe { log: LogId::Inbox, after, known: vec![] });
         for row in GroupRow::all(self.store)? {

@@ -211,7 +211,7 @@ impl Ctx<'_> {
         if kind == GroupKind::Direct
             && let Some(row) = self.group_of(conversation)?
             && row.group != id
-            && row.state != ConversationState::Starting
+            && is_followed(row.state)
         {
             return Err(Error::BadInput("a second direct conversation with the same person".into()));
         }

@@ -15,10 +15,10 @@ use qpq_trust::commit::{CommitReview, read_handshake, review, review_leave, stat
 use qpq_trust::credential::Leaf;
 use tls_codec::DeserializeBytes as _;
 
-use super::Effect;
 use super::ctx::{Ctx, is_followed};
 use super::directory::Standing;
 use super::rejoin::epoch_of;
+use super::{Effect, Followed};
 use crate::crypto::group_name;
 use crate::error::Error;
 use crate::mls::{Provider, group};
@@ -53,14 +53,19 @@ impl Ctx<'_> {
             if entry.seq <= row.cursor {
                 continue;
             }
-            if let Some(joined) = self.connection.subscribed.get(&id)
+            let followed = self.connection.subscribed.get(&id).copied();
+            if let Some(Followed { joined, .. }) = followed
                 && is_followed(row.state)
-                && entry.seq > *joined
+                && entry.seq > joined
             {
-                let after = row.cursor.max(*joined);
+                let after = row.cursor.max(joined);
                 missing += entry.seq.0 - after.0 - 1 - self.confirm_left_out(&row, after, entry.seq)?;
+            } else if repair.as_ref().is_some_and(|repair| repair.set_back.is_some()) {
+                // Of an earlier stay. What stands between two stays counts as well: that cannot be told apart.
+                missing += entry.seq.0 - row.cursor.0 - 1;
             } else if entry.kind == EntryKind::Message
                 && row.state == ConversationState::Active
+                && followed.is_some_and(|followed| followed.is_new)
                 && epoch_of(&entry).is_some_and(|epoch| epoch < row.joined)
             {
                 // Of an earlier stay, which this device does not know any more.

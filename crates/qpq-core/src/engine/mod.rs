@@ -175,13 +175,23 @@ pub struct Engine {
 #[derive(Default)]
 struct Connection {
     online: bool,
-    /// Groups about whose logs both ends agree, and where the present stay in them begins: what was to be sent in them may
-    /// be sent again.
-    subscribed: BTreeMap<GroupId, Seq>,
+    /// Groups about whose logs both ends agree: what was to be sent in them may be sent again.
+    subscribed: BTreeMap<GroupId, Followed>,
     /// Those of them whose logs have been read: something new may be sent.
     ready: BTreeSet<GroupId>,
-    /// Own messages that were accepted over it: an answer to a subscription may be older than that.
+    /// The server was asked which groups this device is in.
+    asked: bool,
+    /// Own messages and commits that were accepted over it: an answer to a subscription may be older than that.
     accepted: BTreeSet<ContentHash>,
+}
+
+/// What is known of a log that is followed.
+#[derive(Clone, Copy)]
+struct Followed {
+    /// Where the present stay in the group begins.
+    joined: Seq,
+    /// Nothing of it was taken before, of no stay.
+    is_new: bool,
 }
 
 impl Default for Engine {

@@ -355,6 +355,10 @@ impl Ctx<'_> {
     pub(super) fn gone(&mut self, group: GroupId) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
         let mut repair = self.repair(group)?;
+        if matches!(row.conversation, ConversationId::Direct(_)) && row.state != ConversationState::Starting {
+            // These two go on, in another group.
+            return self.start_again(&row, repair.owed);
+        }
         let lost = repair.rejoin.take().map_or(0, |rejoin| rejoin.lost);
         repair.set_back = None;
         repair.save(self.store)?;
@@ -382,7 +386,8 @@ impl Ctx<'_> {
         let is_set_back = number(self.store, LOOKING_AROUND)? > 0;
         set_number(self.store, LOOKING_AROUND, 0)?;
         for Stay { group, acknowledged } in stays {
-            let is_unknown = GroupRow::load(self.store, &group)?.is_none_or(|row| is_over(row.state));
+            let is_unknown = GroupRow::load(self.store, &group)?.is_none_or(|row| is_over(row.state))
+                && JoinRow::of_group(self.store, group)?.is_empty();
             if is_unknown && (is_set_back || acknowledged > Seq(0)) {
                 self.request(Request::RejoinInfo(group), Purpose::ComeIn { group })?;
             }

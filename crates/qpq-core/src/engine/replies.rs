@@ -10,6 +10,7 @@ use qpq_proto::mutation::{Mutation, is_on};
 use super::Effect;
 use super::ctx::Ctx;
 use crate::error::Error;
+use crate::mls::group;
 use crate::request::{Purpose, Reply, Request};
 use crate::store::rows::{
     Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishRef, WishRow,
@@ -153,6 +154,13 @@ impl Ctx<'_> {
         let lost = |pending: &PendingCommit| pending.request == request && !is_on(Mutation::KeepLostCommit);
         if let Some(pending) = row.pending.filter(lost) {
             self.drop_pending(&mut row)?;
+            let mls = self.take_mls(group)?;
+            let epoch = group::epoch(&mls);
+            self.keep_mls(group, mls);
+            if epoch == head.epoch && row.cursor >= head.seq && row.leaving.is_empty() {
+                // What stands against it, somebody's leave, this device has read over and does not know any more.
+                self.lose(&mut row, "somebody's leave never came to this device")?;
+            }
             // The same epoch still: what stood against it, somebody's leave, is on its way to us in the log.
             if row.wait_for >= head.epoch
                 && let Some(mut wish) = WishRow::load(self.store, &pending.wish)?

@@ -8,6 +8,7 @@ use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, Lineage, LogId, Subscribed};
 use qpq_trust::group as trust_group;
 
+use super::Followed;
 use super::ctx::{Ctx, INBOX_CURSOR, INBOX_NEWEST, INBOX_TAKEN, is_followed};
 use super::rejoin::identities;
 use crate::error::Error;
@@ -49,6 +50,9 @@ impl Ctx<'_> {
             }
         }
         self.use_waiting_welcomes()?;
+        if !std::mem::replace(&mut self.connection.asked, true) {
+            self.ask_memberships()?;
+        }
         for repair in RepairRow::all(self.store)? {
             if let Some(row) = GroupRow::load(self.store, &repair.group)? {
                 self.touch(row.conversation);
@@ -98,11 +102,12 @@ impl Ctx<'_> {
             self.account.keys_published = None;
             self.renew_key_packages()?;
         }
-        self.ask_memberships()
+        // Otherwise when the logs have been read, which may bring the end of some.
+        if self.connection.asked { self.ask_memberships() } else { Ok(()) }
     }
 
     /// Asked on every connection: a device that was set back to before all of its groups has nothing else to notice it by.
-    pub(super) fn ask_memberships(&mut self) -> Result<(), Error> {
+    fn ask_memberships(&mut self) -> Result<(), Error> {
         if !OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::Memberships) {
             self.request(Request::Memberships, Purpose::Memberships)?;
         }
@@ -111,7 +116,8 @@ impl Ctx<'_> {
 
     fn group_subscribed(&mut self, group: GroupId, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
-        self.connection.subscribed.insert(group, subscribed.joined);
+        let followed = Followed { joined: subscribed.joined, is_new: row.cursor == Seq(0) };
+        self.connection.subscribed.insert(group, followed);
         self.repeat_lost(&mut row, |seq, is_news| seq > subscribed.head && !is_news)?;
         let is_set_back = subscribed.from < after;
         if is_set_back {
@@ -336,7 +342,7 @@ impl Ctx<'_> {
         }
     }
 
-    fn start_again(&mut self, row: &GroupRow, owed: Owed) -> Result<(), Error> {
+    pub(super) fn start_again(&mut self, row: &GroupRow, owed: Owed) -> Result<(), Error> {
         let members = self.members_known(row)?;
         RepairRow { group: row.group, set_back: None, rejoin: None, owed }.save(self.store)?;
         let mut row = row.clone();

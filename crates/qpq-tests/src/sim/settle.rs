@@ -111,7 +111,8 @@ impl World {
                 let row = GroupRow::load(&device.store, group)?;
                 let is_active = row.as_ref().is_some_and(|row| row.state == ConversationState::Active);
                 if span.left.is_none() && !is_active {
-                    return Ok(Some(format!("{} is not yet in group {}", device.name(), log.number)));
+                    let state = row.map(|row| row.state);
+                    return Ok(Some(format!("{} is not yet in group {}: {state:?}", device.name(), log.number)));
                 }
                 // Whoever was just added has nothing to read but the end of the stay before, and whoever left reads no further.
                 let before = spans.iter().rev().nth(1).and_then(|span| span.left).filter(|left| !log.is_leave(*left));
