@@ -166,7 +166,8 @@ impl Ctx<'_> {
                 self.delete_mls(id)?;
                 repair.save(self.store)?;
                 row.save(self.store)?;
-                return Ok(self.touch(wish.conversation));
+                self.touch(wish.conversation);
+                return Ok(());
             }
             Err(error @ (Error::Store(_) | Error::Random(_))) => return Err(error),
             Err(error) => {
