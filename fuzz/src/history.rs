@@ -73,9 +73,7 @@ impl History {
             | Request::Tree { .. }
             | Request::RejoinInfo(_)
             | Request::Memberships
-            | Request::Claim { .. } => {
-                Some(self.world.delivery.call(self.bob, request.clone()))
-            }
+            | Request::Claim { .. } => Some(self.world.delivery.call(self.bob, request.clone())),
             Request::PublishKeys { .. }
             | Request::Create(_)
             | Request::Commit { .. }
@@ -94,6 +92,10 @@ impl Default for History {
 /// An engine that has just begun on a copy of a store, connected.
 pub fn wake_up(store: &mut MemoryStore, now: qpq_proto::time::Timestamp) -> (Engine, Vec<qpq_core::Effect>) {
     let mut engine = Engine::new();
-    let effects = engine.handle(store, now, Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }));
+    let effects = engine.handle(
+        store,
+        now,
+        Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }),
+    );
     (engine, effects.expect("a store that was written by an engine is readable"))
 }

@@ -182,7 +182,8 @@ impl Run<'_> {
                 let after = self.cursors.get(&log).copied().unwrap_or_default();
                 let (head, from) = (Seq(after.0 + 10), Seq(u64::from(from)));
                 let lineage = context.map(|context| Lineage { epoch: Epoch(u64::from(epoch)), context });
-                let subscribed = Subscribed { head, from, acknowledged: Seq(u64::from(acknowledged)), joined: Seq(0), lineage };
+                let subscribed =
+                    Subscribed { head, from, acknowledged: Seq(u64::from(acknowledged)), joined: Seq(0), lineage };
                 let result = match epoch {
                     u8::MAX => Err(Refusal::new(Code::NotFound, "no such group")),
                     _ => Ok(subscribed),
@@ -198,7 +199,12 @@ impl Run<'_> {
             Step::Reconnect => {
                 self.handle(Input::Disconnected);
                 self.requests.clear();
-                self.handle(Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }));
+                self.handle(Input::Connected(ServerHello {
+                    protocol: 1,
+                    domain: "test".into(),
+                    software: String::new(),
+                    incarnation: 1,
+                }));
             }
             Step::Crash { before_commit } => {
                 if before_commit {
@@ -274,10 +280,9 @@ impl Run<'_> {
             }
             (_, Some(Ok(Reply::Packages(packages)))) => Ok(Reply::Packages(packages.into_iter().map(edit).collect())),
             (_, Some(Ok(Reply::Tree(tree)))) => Ok(Reply::Tree(edit(tree))),
-            (_, Some(Ok(Reply::RejoinInfo(info)))) => Ok(Reply::RejoinInfo(RejoinInfo {
-                group_info: edit(info.group_info),
-                ..info
-            })),
+            (_, Some(Ok(Reply::RejoinInfo(info)))) => {
+                Ok(Reply::RejoinInfo(RejoinInfo { group_info: edit(info.group_info), ..info }))
+            }
             (_, Some(answer)) => answer,
             (_, None) => Err(Refusal::new(Code::Internal, "no")),
         }

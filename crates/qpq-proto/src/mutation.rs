@@ -13,7 +13,7 @@ pub enum Mutation {
     ForgetOutbox,
     /// What was refused for the moment is not asked again.
     ForgetRetry,
-    /// A message that is sent again is encrypted again.
+    /// A message whose answer was lost is encrypted again, before the log has told whether it is there.
     EncryptAgain,
     /// A device does not remember how far it has come in a log.
     DropCursor,

@@ -135,6 +135,7 @@ impl Ctx<'_> {
         for request in OutboxRow::all(self.store)?.into_iter().filter(bound) {
             if is_on(Mutation::EncryptAgain) && matches!(request.purpose, Purpose::Post { .. }) {
                 self.forget_request(request.id)?;
+                self.connection.ready.insert(group);
                 continue;
             }
             self.effect(super::Effect::Request { id: request.id, request: request.request });
