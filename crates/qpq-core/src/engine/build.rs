@@ -84,6 +84,7 @@ impl Ctx<'_> {
             awaiting: vec![],
             joined_by: None,
             joined: Epoch(0),
+            was_in: false,
             refreshed: self.now,
         };
         let first = if newcomers.is_empty() {

@@ -173,6 +173,7 @@ impl Ctx<'_> {
             name_key: bundle.name_key,
             suite: Suite::try_from(mls.ciphersuite())?.number(),
             state: ConversationState::Active,
+            was_in: known.is_some(),
             cursor: known.map_or(Seq(0), |known| known.cursor),
             joined: bundle.epoch,
             pending: None,

@@ -116,7 +116,7 @@ impl Ctx<'_> {
 
     fn group_subscribed(&mut self, group: GroupId, after: Seq, subscribed: &Subscribed) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &group)? else { return Ok(()) };
-        let followed = Followed { joined: subscribed.joined, is_new: row.cursor == Seq(0) };
+        let followed = Followed { joined: subscribed.joined, is_new: row.cursor == Seq(0) && !row.was_in };
         self.connection.subscribed.insert(group, followed);
         self.repeat_lost(&mut row, |seq, is_news| seq > subscribed.head && !is_news)?;
         let is_set_back = subscribed.from < after;

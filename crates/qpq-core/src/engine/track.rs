@@ -123,6 +123,7 @@ impl GroupRow {
             awaiting: vec![],
             joined_by: None,
             joined: Epoch(0),
+            was_in: false,
             refreshed: now,
         }
     }

@@ -115,6 +115,9 @@ pub struct GroupRow {
     /// The epoch that this device joined in; entries of earlier ones belong to a stay that is over.
     #[serde(default)]
     pub joined: Epoch,
+    /// This device has been in the group before, and knows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_in: bool,
     /// When this device last refreshed its leaf.
     pub refreshed: Timestamp,
 }

@@ -82,6 +82,7 @@ fn rows_keep_their_bytes() {
         awaiting: vec![3],
         joined_by: Some((identity, device)),
         joined: Epoch(5),
+        was_in: false,
         refreshed: Timestamp(4),
     };
     check(
