@@ -59,7 +59,9 @@ impl Ctx<'_> {
                 && entry.seq > joined
             {
                 let after = row.cursor.max(joined);
-                missing += entry.seq.0 - after.0 - 1 - self.confirm_left_out(&row, after, entry.seq)?;
+                // A server may say of two messages that they stand in one place.
+                let confirmed = self.confirm_left_out(&row, after, entry.seq)?;
+                missing += (entry.seq.0 - after.0 - 1).saturating_sub(confirmed);
             } else if repair.as_ref().is_some_and(|repair| repair.set_back.is_some()) {
                 // Of an earlier stay. What stands between two stays counts as well: that cannot be told apart.
                 missing += entry.seq.0 - row.cursor.0 - 1;
