@@ -17,6 +17,8 @@ struct ServerHello {
   software @2 :Text;
   # Another number each time that the server is restored from a backup: it may have forgotten what devices know.
   incarnation @3 :UInt64;
+  # The server's clock, by which messages disappear.
+  nowMs @4 :UInt64;
 }
 
 struct RegisterReply {

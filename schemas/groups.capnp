@@ -13,6 +13,8 @@ interface Groups {
   rejoin @5 (group :Data) -> (reply :RejoinReply);
   # Groups that the caller's device is in, or another device of its identity.
   memberships @6 () -> (reply :MembershipsReply);
+  # Reaches the members' devices that are online now, and is stored nowhere.
+  whisper @7 (group :Data, payload :Data) -> ();
 }
 
 struct NewGroup {
@@ -107,6 +109,7 @@ struct GroupState {
   rename @5 :Who;
   name @6 :Data;           # nonce and ciphertext under a key that the server never has
   nameKey @7 :Data;        # that key, wrapped for the members of the epoch before; empty at creation
+  expiresAfterMs @8 :UInt64; # how long messages stay; 0: for ever
 
   enum Kind { group @0; direct @1; }
   enum Who { admins @0; members @1; }

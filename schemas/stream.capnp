@@ -21,6 +21,8 @@ interface EventSink {
   # Every 20 seconds; an answer is expected, so that both sides notice a dead stream.
   heartbeat @2 (heads :List(Position)) -> ();
   keyPackagesLow @3 (left :UInt32) -> ();
+  # What a member's device whispers to those that are online.
+  whisper @4 (group :Data, payload :Data) -> ();
 }
 
 struct LogId {

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use qpq_core::engine::{Answer, Command, Effect, Engine, Input, LookUpError, Query};
 use qpq_core::request::Reply;
+use qpq_core::store::Store;
 use qpq_core::store::rows::AccountRow;
+use qpq_core::view::ConversationId;
 use qpq_proto::account::UserName;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::{IdentityId, MessageId};
@@ -69,6 +71,8 @@ pub struct Shared {
     /// Grows when the event queue has grown.
     events: Mutex<u64>,
     events_grew: Condvar,
+    /// Who was typing where, and when that was heard.
+    typing: Mutex<HashMap<(ConversationId, IdentityId), Instant>>,
 }
 
 impl Shared {
@@ -81,6 +85,25 @@ impl Shared {
     pub fn wait_for_events(&self, generation: u64, timeout: Duration) {
         let guard = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = self.events_grew.wait_timeout_while(guard, timeout, |now| *now == generation);
+    }
+
+    fn is_typing(&self, conversation: ConversationId, who: IdentityId) {
+        let mut typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
+        typing.retain(|_, heard| heard.elapsed() < TYPING_LASTS);
+        typing.insert((conversation, who), Instant::now());
+    }
+
+    /// Whoever has said something is not typing it any more.
+    pub fn has_spoken(&self, conversation: ConversationId, who: IdentityId) {
+        self.typing.lock().unwrap_or_else(PoisonError::into_inner).remove(&(conversation, who));
+    }
+
+    /// Who is typing in a conversation.
+    pub fn typing(&self, conversation: ConversationId) -> Vec<IdentityId> {
+        let typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh =
+            typing.iter().filter(|((place, _), heard)| *place == conversation && heard.elapsed() < TYPING_LASTS);
+        fresh.map(|((_, who), _)| *who).collect()
     }
 
     fn grew(&self) {
@@ -178,9 +201,8 @@ impl Actor {
     }
 
     fn tick(&mut self) {
-        if self.stream.is_some() {
-            self.step(Input::Tick);
-        }
+        // Also without a connection: messages disappear.
+        self.step(Input::Tick);
         forget_gone(&mut self.wishes);
         forget_gone(&mut self.messages);
         forget_gone(&mut self.lookups);
@@ -199,7 +221,7 @@ impl Actor {
                 Err(error) => tracing::error!(%error, "the profile's database cannot be read"),
             },
             Turn::NewestEvent(answer) => {
-                let newest = self.database.begin().and_then(|tx| tx.newest_event());
+                let newest = self.database.begin().and_then(|tx| Store::newest_event(&tx));
                 let _ = answer.send(newest.map_err(Error::from));
             }
             Turn::LookUp(name, answer) => match self.handle(Input::Command(Command::LookUp(name.clone()))) {
@@ -251,6 +273,7 @@ impl Actor {
             }
             News::Subscribed { log, after, result } => self.step(Input::Subscribed { log, after, result }),
             News::KeyPackagesLow(left) => self.step(Input::KeyPackagesLow(left)),
+            News::Whisper { group, payload } => self.step(Input::Whisper { group, payload }),
             News::Entries(entries, stored) => self.take(entries, vec![stored]),
         }
     }
@@ -335,6 +358,13 @@ impl Actor {
                 Effect::Settled { wish, result } => tell(self.wishes.remove(&wish), &result),
                 Effect::Sent { message, result } => tell(self.messages.remove(&message), &result),
                 Effect::LookedUp { name, result } => tell(self.lookups.remove(&name), &Some(result)),
+                Effect::Whisper { group, payload } => {
+                    self.order(Order::Whisper { group, payload });
+                }
+                Effect::Typing { conversation, who } => {
+                    self.shared.is_typing(conversation, who);
+                    self.shared.grew();
+                }
                 Effect::NewEvents => self.shared.grew(),
             }
         }
@@ -457,6 +487,8 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Whoever goes on typing says so every few seconds.
+const TYPING_LASTS: Duration = Duration::from_secs(6);
 const TICK: Duration = Duration::from_millis(500);
 /// Entries in one transaction.
 const LARGEST_RUN: usize = 1000;
@@ -513,7 +545,7 @@ mod tests {
         }
         let (orders, given) = mpsc::unbounded_channel();
         let software = String::new();
-        let hello = ServerHello { protocol: 1, domain: String::new(), software, incarnation: 1 };
+        let hello = ServerHello { protocol: 1, domain: String::new(), software, incarnation: 1, now: Timestamp(0) };
         owner.news(News::Connected { hello, orders });
         assert!(given.is_closed() && !owner.shared.connection().online);
         owner.news(News::Disconnected(None));

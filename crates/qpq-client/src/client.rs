@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use qpq_core::engine::{Answer, Command, LookUpError, Query};
+use qpq_core::engine::{Answer, Command, Query};
 use qpq_core::store::rows::WishKind;
-use qpq_core::view::{Contact, Conversation, ConversationId, GroupInfo, Message, Trouble, Trust};
+use qpq_core::view::{Conversation, ConversationId, GroupInfo, Trouble};
 use qpq_io::rpc::tls::Fingerprint;
 use qpq_io::secret::SecretString;
 use qpq_proto::account::UserName;
-use qpq_proto::content::Body;
-use qpq_proto::ids::{DeviceId, IdentityId, MessageId};
+use qpq_proto::ids::{DeviceId, IdentityId};
 use qpq_trust::suite::Suite;
 
 use crate::actor::{self, Shared, Turn};
@@ -211,61 +210,6 @@ impl Client {
         })
     }
 
-    /// Who a name is: asks the directory when online (and pins on first contact), the pinned contact otherwise.
-    ///
-    /// # Errors
-    /// [`Error::TrustDecision`] when the name now belongs to another identity, [`Error::UnknownUser`],
-    /// [`Error::Offline`] for a name that was never looked up.
-    pub fn resolve(&self, name: &UserName, timeout: Duration) -> Result<Contact, Error> {
-        let asked = name.clone();
-        let pinned = self.look(move |query| query.pinned(&asked))?;
-        if let Some(contact) = &pinned
-            && contact.is_self
-        {
-            return Ok(contact.clone());
-        }
-        let (answer, looked_up) = waiter();
-        self.turn(Turn::LookUp(name.clone(), answer))?;
-        let looked_up = looked_up.recv_timeout(timeout).unwrap_or(None);
-        match (looked_up, pinned) {
-            (Some(Ok(identity)), _) => self.look(move |query| query.view(identity)),
-            (Some(Err(LookUpError::Changed { old, new })), _) => {
-                Err(Error::TrustDecision { name: name.clone(), old, new })
-            }
-            (Some(Err(LookUpError::Unknown)), _) => Err(Error::UnknownUser(name.clone())),
-            (Some(Err(LookUpError::Refused(reason))), _) => Err(Error::Refused(reason)),
-            (None, Some(Contact { identity: old, replaced_by: Some(new), .. })) => {
-                Err(Error::TrustDecision { name: name.clone(), old, new })
-            }
-            (None, Some(contact)) => Ok(contact),
-            (None, None) => Err(self.trouble(timeout)),
-        }
-    }
-
-    /// Everybody who is known.
-    ///
-    /// # Errors
-    /// As [`Self::whoami`].
-    pub fn contacts(&self) -> Result<Vec<Contact>, Error> {
-        self.look(|query| query.contacts())
-    }
-
-    /// The 60-digit safety number with a contact, in twelve groups of five.
-    ///
-    /// # Errors
-    /// As [`Self::whoami`].
-    pub fn safety_number(&self, identity: IdentityId) -> Result<String, Error> {
-        self.look(move |query| query.safety_number(identity))
-    }
-
-    /// The user's decision. For a name that changed hands, trusting the *new* identity makes the name usable again.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] for an unknown identity.
-    pub fn set_trust(&self, identity: IdentityId, trust: Trust) -> Result<(), Error> {
-        self.command(Command::SetTrust { identity, trust }).map(|_| ())
-    }
-
     /// The direct conversation with a contact (with oneself: the notepad). It is made on the server in the background.
     ///
     /// # Errors
@@ -362,7 +306,7 @@ impl Client {
         }
     }
 
-    fn change(&self, conversation: ConversationId, kind: WishKind) -> Result<WishId, Error> {
+    pub(crate) fn change(&self, conversation: ConversationId, kind: WishKind) -> Result<WishId, Error> {
         match self.command(Command::Change { conversation, kind })? {
             Answer::Wish(wish) => Ok(WishId(wish)),
             other => Err(unexpected(&other)),
@@ -377,28 +321,6 @@ impl Client {
         let (answer, done) = waiter();
         self.turn(Turn::AwaitWish(wish.0, answer))?;
         self.wait_for(&done, timeout)?.map_err(Error::Refused)
-    }
-
-    /// Stores a text to be sent; it is durable when this returns.
-    ///
-    /// # Errors
-    /// [`Error::BadInput`] when it is empty, too large, or there is nobody to read it.
-    pub fn send_text(&self, conversation: ConversationId, text: &str) -> Result<MessageId, Error> {
-        let (body, fallback) = (Body::Text(text.to_owned()), String::new());
-        match self.command(Command::Send { conversation, body, fallback })? {
-            Answer::Message(message) => Ok(message),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Blocks until the server has the message on disk.
-    ///
-    /// # Errors
-    /// As [`Self::wait`].
-    pub fn wait_sent(&self, message: MessageId, timeout: Duration) -> Result<(), Error> {
-        let (answer, sent) = waiter();
-        self.turn(Turn::AwaitMessage(message, answer))?;
-        self.wait_for(&sent, timeout)?.map_err(Error::Refused)
     }
 
     /// All conversations, the most recently used first.
@@ -416,30 +338,6 @@ impl Client {
     pub fn group_info(&self, conversation: ConversationId) -> Result<GroupInfo, Error> {
         self.look(move |query| query.group_info(conversation))?
             .ok_or_else(|| Error::UnknownConversation("it is not known here".into()))
-    }
-
-    /// The newest `limit` messages, oldest first; those before the message with number `before`, and only those that
-    /// contain all words of `search`, if given.
-    ///
-    /// # Errors
-    /// As [`Self::whoami`].
-    pub fn history(
-        &self,
-        conversation: ConversationId,
-        before: Option<u64>,
-        limit: usize,
-        search: Option<&str>,
-    ) -> Result<Vec<Message>, Error> {
-        let search = search.map(str::to_owned);
-        self.look(move |query| query.history(conversation, before, limit, search.as_deref()))
-    }
-
-    /// Everything in the conversation counts as read.
-    ///
-    /// # Errors
-    /// As [`Self::whoami`].
-    pub fn mark_read(&self, conversation: ConversationId) -> Result<(), Error> {
-        self.command(Command::MarkRead(conversation)).map(|_| ())
     }
 
     /// A durable event stream: `consumer` names a stored position that survives restarts. A new consumer begins with
@@ -491,12 +389,12 @@ impl Client {
         newest.recv().map_err(|_| Error::Closed)?
     }
 
-    fn turn(&self, turn: Turn) -> Result<(), Error> {
+    pub(crate) fn turn(&self, turn: Turn) -> Result<(), Error> {
         self.inner.turns.send(turn).map_err(|_| Error::Closed)
     }
 
     /// Waits in slices, so that trouble that no waiting helps against is reported at once.
-    fn wait_for<T>(&self, answer: &Awaited<T>, timeout: Duration) -> Result<T, Error> {
+    pub(crate) fn wait_for<T>(&self, answer: &Awaited<T>, timeout: Duration) -> Result<T, Error> {
         let deadline = std::time::Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
@@ -527,7 +425,7 @@ impl Client {
     }
 
     /// Why waiting was in vain.
-    fn trouble(&self, waited: Duration) -> Error {
+    pub(crate) fn trouble(&self, waited: Duration) -> Error {
         let connection = self.inner.shared.connection();
         match (connection.online, connection.trouble) {
             (false, Some(trouble)) => match &*trouble {
@@ -540,7 +438,7 @@ impl Client {
     }
 }
 
-fn unexpected(answer: &Answer) -> Error {
+pub(crate) fn unexpected(answer: &Answer) -> Error {
     Error::Internal(format!("an answer of another kind: {answer:?}"))
 }
 

@@ -5,10 +5,13 @@
 
 mod actor;
 mod client;
+mod contact_link;
 mod error;
 mod events;
 mod link;
+mod messages;
 mod options;
+mod people;
 mod profile;
 mod signup;
 mod store;
@@ -16,13 +19,14 @@ mod waiter;
 mod wire;
 
 pub use client::{Client, Status, Whoami, WishId};
+pub use contact_link::ContactLink;
 pub use error::Error;
 pub use events::EventStream;
 pub use options::Options;
 
 pub use qpq_core::view::{
     Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message,
-    MessageStatus, Trouble, Trust,
+    MessageStatus, Notes, Quote, Trouble, Trust,
 };
 pub use qpq_io::rpc::connect::ServerAddress;
 pub use qpq_io::rpc::tls::Fingerprint;

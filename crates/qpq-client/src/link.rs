@@ -12,7 +12,7 @@ use qpq_core::request::{Reply, Request};
 use qpq_io::rpc::connect::{ClientConnection, Connector};
 use qpq_proto::account::ServerHello;
 use qpq_proto::code::Refusal;
-use qpq_proto::ids::Seq;
+use qpq_proto::ids::{GroupId, Seq};
 use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -25,9 +25,21 @@ use crate::wire::{self, Called, DeviceKey, Greeted, Incoming, Session, Sink};
 /// What the owner of the profile wants of one connection. To drop the sender is to give the connection up: the owner could
 /// not deal with something that came over it, and wants to be told of a new one, so that everything is asked again.
 pub enum Order {
-    Request { id: u64, request: Box<Request> },
-    Subscribe { log: LogId, after: Seq, known: Vec<Mark> },
+    Request {
+        id: u64,
+        request: Box<Request>,
+    },
+    Subscribe {
+        log: LogId,
+        after: Seq,
+        known: Vec<Mark>,
+    },
     Acknowledge(Vec<Position>),
+    /// Lost when it is lost.
+    Whisper {
+        group: GroupId,
+        payload: Vec<u8>,
+    },
 }
 
 /// What the connection tells the owner of the profile.
@@ -53,6 +65,10 @@ pub enum News {
     /// The first so many subscriptions of this connection have nothing more waiting.
     CaughtUp(u32),
     KeyPackagesLow(u32),
+    Whisper {
+        group: GroupId,
+        payload: Vec<u8>,
+    },
 }
 
 /// Resolves when the link is to end.
@@ -207,6 +223,9 @@ impl Live {
                         let answer = wire::subscribe(&self.stream, log, after, &known);
                         self.subscriptions.push(Box::pin(async move { (log, after, answer.await) }));
                     }
+                    Some(Order::Whisper { group, payload }) => {
+                        spawn_local(wire::whisper(&self.session, group, &payload));
+                    }
                     Some(Order::Acknowledge(positions)) => {
                         spawn_local(wire::acknowledge(&self.stream, &positions));
                     }
@@ -281,6 +300,7 @@ impl Live {
             Incoming::CaughtUp(subscriptions) => (self.news)(News::CaughtUp(subscriptions)),
             Incoming::Heartbeat(heads) => return self.progress.heartbeat(&heads),
             Incoming::KeyPackagesLow(left) => (self.news)(News::KeyPackagesLow(left)),
+            Incoming::Whisper { group, payload } => (self.news)(News::Whisper { group, payload }),
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! What the outside sees of the engine's state: plain values, made for showing.
 
+use std::time::Duration;
+
 use qpq_proto::account::UserName;
-use qpq_proto::content::Content;
+use qpq_proto::content::{Body, Content};
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId};
 use qpq_proto::time::Timestamp;
@@ -36,6 +38,8 @@ pub struct Contact {
     pub trust: Trust,
     /// The name now belongs to this other identity: sending to the name stops until the user decides.
     pub replaced_by: Option<IdentityId>,
+    /// The user does not want to hear of them.
+    pub is_blocked: bool,
     pub is_self: bool,
 }
 
@@ -63,6 +67,12 @@ pub struct Conversation {
     pub state: ConversationState,
     pub unread: u64,
     pub last: Option<Message>,
+    /// A stranger began it, and the user has not accepted: nothing leaves this device for it.
+    pub is_request: bool,
+    /// No signals, and no part in what is counted as unread elsewhere.
+    pub is_muted: bool,
+    /// How long messages stay; none for ever.
+    pub expires_after: Option<Duration>,
 }
 
 /// Something that is not as it should be in a conversation.
@@ -126,6 +136,41 @@ pub struct Message {
     pub received_at: Timestamp,
     pub status: MessageStatus,
     pub content: Content,
+    /// What it answers.
+    pub quote: Option<Quote>,
+    /// When it disappears, by this device's clock.
+    pub expires_at: Option<Timestamp>,
+    pub notes: Notes,
+}
+
+impl Message {
+    /// Its author has taken it back.
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.content.body, Body::Delete { .. })
+    }
+}
+
+/// The message that another one answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// None when it is not here: from before this device came in, or disappeared.
+    pub number: Option<u64>,
+    pub sender: Option<Contact>,
+    /// Comes from others: sanitize before showing.
+    pub text: String,
+}
+
+/// What became of a message after it was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Its author has changed it.
+    pub edited: Option<Timestamp>,
+    /// Emoji, and who reacted with it; in the order of the emoji.
+    pub reactions: Vec<(String, Vec<Contact>)>,
+    /// Devices of others that have stored it, as they say.
+    pub delivered: usize,
+    /// Who has read it, as they say.
+    pub read_by: Vec<Contact>,
 }
 
 /// Something that happened, in the order in which it was stored.
@@ -201,5 +246,30 @@ pub enum EventKind {
     Refused {
         what: String,
         reason: String,
+    },
+    /// The author has changed a message.
+    Edited(Message),
+    /// The author has taken a message back.
+    Deleted(Message),
+    Reaction {
+        message: Message,
+        by: Contact,
+        emoji: String,
+        removed: bool,
+    },
+    /// Own messages have come to a device, or were read.
+    Receipt {
+        by: Contact,
+        device: DeviceId,
+        is_read: bool,
+        messages: Vec<MessageId>,
+    },
+    /// A stranger wants to talk: the conversation is a request until it is accepted.
+    Request {
+        by: Contact,
+    },
+    ExpiryChanged {
+        by: Contact,
+        after: Option<Duration>,
     },
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::generated::{gateway_capnp, keys_capnp};
 use crate::limits;
 use crate::read::{self, Malformed};
+use crate::time::Timestamp;
 
 /// A user name: 1 to 32 of `a–z 0–9 . _ -`, beginning with a letter or digit. It only locates an identity.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +103,8 @@ pub struct ServerHello {
     pub software: String,
     /// Random, and another one after the server was restored from a backup; 0 when it does not say.
     pub incarnation: u64,
+    /// The server's clock; 0 when it does not say.
+    pub now: Timestamp,
 }
 
 impl ServerHello {
@@ -112,6 +115,7 @@ impl ServerHello {
             domain: read::text("server.domain", reader.get_domain(), limits::SHORT_TEXT)?,
             software: read::text("server.software", reader.get_software(), limits::SHORT_TEXT)?,
             incarnation: reader.get_incarnation(),
+            now: Timestamp(reader.get_now_ms()),
         })
     }
 
@@ -121,6 +125,7 @@ impl ServerHello {
         builder.set_domain(&self.domain[..]);
         builder.set_software(&self.software[..]);
         builder.set_incarnation(self.incarnation);
+        builder.set_now_ms(self.now.0);
     }
 }
 

@@ -129,6 +129,14 @@ impl Content {
     }
 }
 
+/// Whether it changes or confirms other messages, and is none of its own.
+pub fn is_about_a_message(body: &Body) -> bool {
+    match body {
+        Body::Reaction { .. } | Body::Edit { .. } | Body::Delete { .. } | Body::Receipt { .. } => true,
+        Body::Text(_) | Body::Attachment(_) | Body::AskName | Body::NameKey(_) | Body::Unknown => false,
+    }
+}
+
 impl Body {
     fn write(&self, mut builder: content_capnp::content::body::Builder<'_>) {
         match self {

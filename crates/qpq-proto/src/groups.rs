@@ -1,5 +1,7 @@
 //! Group requests, their outcomes, and the state that lives in a group's context.
 
+use std::time::Duration;
+
 use capnp::message::TypedBuilder;
 use serde::{Deserialize, Serialize};
 
@@ -258,6 +260,8 @@ pub struct GroupState {
     pub name: Vec<u8>,
     /// The key of `name`, wrapped for the members of the epoch before; empty at creation.
     pub name_key: Vec<u8>,
+    /// How long messages stay; none for ever.
+    pub expires_after: Option<Duration>,
 }
 
 impl GroupState {
@@ -275,6 +279,7 @@ impl GroupState {
         builder.set_rename(self.rename.into());
         builder.set_name(&self.name);
         builder.set_name_key(&self.name_key);
+        builder.set_expires_after_ms(self.expires_after.map_or(0, |after| after.as_millis() as u64));
         let mut admins = builder.init_admins(self.admins.len() as u32);
         for (index, admin) in self.admins.iter().enumerate() {
             admins.set(index as u32, &admin.0);
@@ -296,6 +301,10 @@ impl GroupState {
         if !admins.is_sorted_by(|a, b| a < b) {
             return Err(Malformed::new("groupState.admins", "not in ascending order"));
         }
+        let expires = reader.get_expires_after_ms();
+        if expires > limits::EXPIRY_MS {
+            return Err(Malformed::new("groupState.expiresAfter", "too long"));
+        }
         Ok(Self {
             kind: match reader.get_kind()? {
                 groups_capnp::group_state::Kind::Group => GroupKind::Group,
@@ -307,6 +316,7 @@ impl GroupState {
             rename: reader.get_rename()?.into(),
             name: read::bytes("groupState.name", reader.get_name(), limits::GROUP_NAME + 64)?,
             name_key: read::bytes("groupState.nameKey", reader.get_name_key(), 128)?,
+            expires_after: (expires > 0).then(|| Duration::from_millis(expires)),
         })
     }
 }
@@ -343,6 +353,7 @@ mod tests {
             rename: Who::Admins,
             name: vec![1; 40],
             name_key: vec![2; 60],
+            expires_after: Some(Duration::from_secs(60)),
         };
         assert_eq!(GroupState::decode(&state.encode()), Ok(state.clone()));
         state.admins.reverse();

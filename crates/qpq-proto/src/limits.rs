@@ -34,6 +34,10 @@ pub const GROUP_NAME: usize = 128;
 pub const ADMINS: usize = 64;
 /// An emoji: the longest ones are sequences of several code points.
 pub const EMOJI: usize = 64;
+/// One whisper: a sealed sign that somebody is typing.
+pub const WHISPER: usize = 1024;
+/// How long messages stay at most where they disappear, in milliseconds: a year.
+pub const EXPIRY_MS: u64 = 366 * 24 * 3600 * 1000;
 /// Messages that one receipt names.
 pub const RECEIPT_TARGETS: usize = 1000;
 /// Entries in one push.

@@ -111,6 +111,7 @@ fn state(admins: usize, name: usize, name_key: usize) -> Result<(), Malformed> {
         rename: Who::Admins,
         name: vec![0; name],
         name_key: vec![0; name_key],
+        expires_after: None,
     };
     GroupState::decode(&state.encode()).map(|_| ())
 }
@@ -197,8 +198,13 @@ fn accounts_and_refusals() {
         through::<keys_capnp::account::Owned, _>(|builder| account.write(builder), Account::read)
     });
     let hello = |domain: usize, software: usize| {
-        let hello =
-            ServerHello { protocol: u16::MAX, domain: text(domain), software: text(software), incarnation: u64::MAX };
+        let hello = ServerHello {
+            protocol: u16::MAX,
+            domain: text(domain),
+            software: text(software),
+            incarnation: u64::MAX,
+            now: Timestamp(u64::MAX),
+        };
         through::<gateway_capnp::server_hello::Owned, _>(|builder| hello.write(builder), ServerHello::read)
     };
     at_most("server.domain", limits::SHORT_TEXT, |n| hello(n, 0));

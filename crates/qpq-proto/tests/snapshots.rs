@@ -97,12 +97,18 @@ fn group_state_keeps_its_bytes() {
         rename: Who::Members,
         name: vec![2; 3],
         name_key: vec![4; 5],
+        expires_after: None,
     };
     check(
         "group state",
         &state.encode(),
+        "000000000e0000000000000003000300010001000100000001000000000000000000000000000000110000000e000000050000001a000000050000002a0000000202020000000000040404040400000001000000020100000101010101010101010101010101010101010101010101010101010101010101",
+    );
+    // Of the version before messages could disappear.
+    let older = hex::decode(
         "000000000d000000000000000200030001000100010000000100000000000000110000000e000000050000001a000000050000002a0000000202020000000000040404040400000001000000020100000101010101010101010101010101010101010101010101010101010101010101",
     );
+    assert_eq!(GroupState::decode(&older.expect("hexadecimal")), Ok(state));
 }
 
 #[test]
@@ -148,7 +154,8 @@ fn wire_messages_keep_their_bytes() {
     let entry = Entry { log, seq: Seq(2), at: Timestamp(3), kind: EntryKind::Proposal, payload: vec![4; 5] };
     let positions = [Position { log, seq: Seq(1) }, Position { log: LogId::Inbox, seq: Seq(2) }];
     let refusal = Refusal::later(Code::RateLimited, "d", Duration::from_millis(1500));
-    let hello = ServerHello { protocol: 1, domain: "d".into(), software: "s".into(), incarnation: 7 };
+    let hello =
+        ServerHello { protocol: 1, domain: "d".into(), software: "s".into(), incarnation: 7, now: Timestamp(9) };
     let account = Account { name: "alice".parse().expect("a name"), manifest: vec![1; 2] };
     let head = Head { epoch: Epoch(1), seq: Seq(2) };
     check(
@@ -192,7 +199,7 @@ fn wire_messages_keep_their_bytes() {
     check(
         "hello",
         &built::<gateway_capnp::server_hello::Owned>(|b| hello.write(b)),
-        "00000000070000000000000002000200010000000000000007000000000000000500000012000000050000001200000064000000000000007300000000000000",
+        "000000000800000000000000030002000100000000000000070000000000000009000000000000000500000012000000050000001200000064000000000000007300000000000000",
     );
     check(
         "account",

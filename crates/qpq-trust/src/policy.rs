@@ -35,7 +35,8 @@ pub fn check(change: &Change<'_>) -> Result<(), TrustError> {
         return check_external(change);
     }
 
-    if before.kind == GroupKind::Direct && before != after {
+    let otherwise_the_same = GroupState { expires_after: before.expires_after, ..(*after).clone() };
+    if before.kind == GroupKind::Direct && **before != otherwise_the_same {
         return Err(TrustError::Forbidden("a direct conversation has no name, roles or rules to change"));
     }
     if !added.is_empty() && leaving.iter().any(|device| !removed.iter().any(|leaf| leaf.device == *device)) {
@@ -102,6 +103,9 @@ fn check_state(
     if renamed && !may(before, before.rename, members, who) {
         return Err(TrustError::Forbidden("only admins may rename this group"));
     }
+    if before.expires_after != after.expires_after && !may(before, before.rename, members, who) {
+        return Err(TrustError::Forbidden("only admins may change how long messages stay in this group"));
+    }
     let rules_changed = (before.add, before.remove, before.rename) != (after.add, after.remove, after.rename)
         || before.admins != after.admins;
     if rules_changed && !is_admin(before, members, who) {
@@ -127,6 +131,7 @@ mod tests {
             rename: who,
             name: vec![],
             name_key: vec![],
+            expires_after: None,
         }
     }
 

@@ -21,6 +21,11 @@ pub fn verify(device: &DeviceRecord, exporter: &[u8; 32], proof: &[u8]) -> Resul
     verify_ed25519(&device.signature_key, &message(exporter), proof)
 }
 
+/// Whether `message`, which begins with a domain string of its own, was signed with this Ed25519 key.
+pub fn is_signed(signature_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    verify_ed25519(signature_key, message, signature).is_ok()
+}
+
 fn message(exporter: &[u8; 32]) -> Vec<u8> {
     [b"quicproquo device proof 1\0".as_slice(), exporter].concat()
 }

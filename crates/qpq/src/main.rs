@@ -4,6 +4,7 @@
 
 mod args;
 mod context;
+mod emoji;
 mod exit;
 mod output;
 mod password;

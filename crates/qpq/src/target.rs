@@ -76,7 +76,27 @@ impl Target {
     }
 }
 
+impl Target {
+    /// A conversation that is there. Whoever is known needs no question to the server.
+    pub fn existing(&self, ctx: &mut Ctx) -> Result<ConversationId, Failure> {
+        if let Self::User(user) = self {
+            if let Some(contact) = user.known(ctx)? {
+                return Ok(ConversationId::Direct(contact.identity));
+            }
+            ctx.connected()?;
+        }
+        self.resolve(ctx)
+    }
+}
+
 impl User {
+    /// Whoever has that name here.
+    pub fn known(&self, ctx: &mut Ctx) -> Result<Option<Contact>, Failure> {
+        let client = ctx.client()?;
+        let name = self.local_name(&client)?;
+        Ok(client.contacts()?.into_iter().find(|contact| contact.name.as_ref() == Some(&name)))
+    }
+
     pub fn name(&self) -> &UserName {
         &self.name
     }

@@ -12,9 +12,9 @@ pub fn insert(connection: &Connection, message: &MessageRow) -> Result<bool> {
     let changed = connection
         .prepare_cached(
             "INSERT INTO messages (conversation, number, id, seq, sender, device, sent_at, received_at, status,
-                                   reason, held, text, content)
+                                   reason, held, text, content, expires_at)
              VALUES (:conversation, :number, :id, :seq, :sender, :device, :sent_at, :received_at, :status,
-                     :reason, :held, :text, :content)
+                     :reason, :held, :text, :content, :expires_at)
              ON CONFLICT (conversation, sender, id) DO NOTHING",
         )?
         .execute(named_params! {
@@ -31,6 +31,7 @@ pub fn insert(connection: &Connection, message: &MessageRow) -> Result<bool> {
             ":held": message.held,
             ":text": message.text,
             ":content": message.content,
+            ":expires_at": message.expires_at.map(|at| at.0 as i64),
         })?;
     Ok(changed == 1)
 }
@@ -40,7 +41,7 @@ pub fn update(connection: &Connection, message: &MessageRow) -> Result<()> {
     connection
         .prepare_cached(
             "UPDATE messages SET seq = :seq, status = :status, reason = :reason, held = :held, text = :text,
-                                 content = :content, received_at = :received_at
+                                 content = :content, received_at = :received_at, expires_at = :expires_at
              WHERE conversation = :conversation AND sender = :sender AND id = :id",
         )?
         .execute(named_params! {
@@ -51,6 +52,7 @@ pub fn update(connection: &Connection, message: &MessageRow) -> Result<()> {
             ":text": message.text,
             ":content": message.content,
             ":received_at": message.received_at.0 as i64,
+            ":expires_at": message.expires_at.map(|at| at.0 as i64),
             ":conversation": conversation_key(message.conversation),
             ":sender": message.sender.0,
             ":id": message.id.0,
@@ -77,8 +79,12 @@ pub fn list(
     limit: usize,
     search: Option<&str>,
 ) -> Result<Vec<MessageRow>> {
-    let words: Vec<String> = search.unwrap_or_default().split_whitespace().map(like_pattern).collect();
-    let contains = " AND text LIKE ? ESCAPE '\\'".repeat(words.len());
+    let (long, short): (Vec<&str>, Vec<&str>) =
+        search.unwrap_or_default().split_whitespace().partition(|word| word.chars().count() >= TRIGRAM);
+    let all = long.iter().map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(" ");
+    let short: Vec<String> = short.into_iter().map(like_pattern).collect();
+    let indexed = if all.is_empty() { "" } else { " AND place IN (SELECT rowid FROM words WHERE words MATCH ?)" };
+    let contains = indexed.to_owned() + &" AND text LIKE ? ESCAPE '\\'".repeat(short.len());
     let sql = format!(
         "SELECT {COLUMNS} FROM messages
          WHERE conversation = ? AND held = 0
@@ -91,7 +97,10 @@ pub fn list(
     let before = before.map(|number| number as i64);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut values: Vec<&dyn rusqlite::ToSql> = vec![&key, &before, &key, &before];
-    values.extend(words.iter().map(|word| word as &dyn rusqlite::ToSql));
+    if !all.is_empty() {
+        values.push(&all);
+    }
+    values.extend(short.iter().map(|word| word as &dyn rusqlite::ToSql));
     values.push(&limit);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query_map(&values[..], read)?.collect::<Result<Vec<_>>>()?;
@@ -115,8 +124,41 @@ pub fn count_received(connection: &Connection, conversation: ConversationId, aft
         .map(|count| count as u64)
 }
 
+pub fn numbered(connection: &Connection, conversation: ConversationId, number: u64) -> Result<Option<MessageRow>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM messages WHERE conversation = ?1 AND number = ?2 AND held = 0"
+        ))?
+        .query_row((conversation_key(conversation), number as i64), read)
+        .optional()
+}
+
+pub fn called(connection: &Connection, conversation: ConversationId, id: MessageId) -> Result<Vec<MessageRow>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE conversation = ?1 AND id = ?2 ORDER BY place"))?
+        .query_map((conversation_key(conversation), id.0), read)?
+        .collect()
+}
+
+pub fn expired(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<MessageRow>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2"))?
+        .query_map((now.0 as i64, limit as i64), read)?
+        .collect()
+}
+
+pub fn delete(connection: &Connection, message: &MessageRow) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM messages WHERE conversation = ?1 AND sender = ?2 AND id = ?3")?
+        .execute((conversation_key(message.conversation), message.sender.0, message.id.0))
+        .map(|_| ())
+}
+
+/// The index of words knows runs of this many letters; shorter words are looked for in the texts.
+const TRIGRAM: usize = 3;
+
 const COLUMNS: &str = "conversation, number, id, seq, sender, device, sent_at, received_at, status, reason, held, \
-                       text, content";
+                       text, content, expires_at";
 
 fn read(row: &Row<'_>) -> Result<MessageRow> {
     let reason: Option<String> = row.get(9)?;
@@ -139,6 +181,7 @@ fn read(row: &Row<'_>) -> Result<MessageRow> {
         held: row.get(10)?,
         text: row.get(11)?,
         content: row.get(12)?,
+        expires_at: row.get::<_, Option<i64>>(13)?.map(|at| Timestamp(at as u64)),
     })
 }
 

@@ -51,8 +51,10 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
 /// Reading 100,000 messages without a cache is ten times slower; a profile stays small in memory all the same.
 const CACHE_KIB: u32 = 16 * 1024;
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first", sql: include_str!("migrations/0001_first.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", sql: include_str!("migrations/0001_first.sql") },
+    Migration { version: 2, name: "search and expiry", sql: include_str!("migrations/0002_search_and_expiry.sql") },
+];
 
 #[cfg(test)]
 mod tests {
@@ -81,7 +83,7 @@ mod tests {
         drop(tx);
         let mut tx = database.begin().expect("begin");
         let position = qpq_core::store::Store::append_event(&mut tx, b"event").expect("append");
-        assert_eq!(tx.newest_event().expect("newest"), position);
+        assert_eq!(qpq_core::store::Store::newest_event(&tx).expect("newest"), position);
         drop(tx);
         assert!(Database::open(&path, &DbKey::generate()).is_err());
     }

@@ -7,6 +7,7 @@ use qpq_core::store::rows::MessageRow;
 use qpq_core::store::{KeyValue, Store, StoreError, Table};
 use qpq_core::view::ConversationId;
 use qpq_proto::ids::{IdentityId, MessageId};
+use qpq_proto::time::Timestamp;
 use rusqlite::{OptionalExtension as _, TransactionBehavior};
 
 use super::{messages, store_error};
@@ -22,18 +23,6 @@ impl<'a> Tx<'a> {
     pub(super) fn begin(connection: &'a mut rusqlite::Connection) -> Result<Self, StoreError> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
         Ok(Self { transaction, changed: BTreeMap::new() })
-    }
-
-    /// The position of the newest event; 0 when there is none.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn newest_event(&self) -> Result<u64, StoreError> {
-        self.transaction
-            .prepare_cached("SELECT coalesce(max(position), 0) FROM events")
-            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
-            .map(|position| position as u64)
-            .map_err(store_error)
     }
 
     /// Writes everything and syncs it to disk.
@@ -120,6 +109,22 @@ impl Store for Tx<'_> {
         messages::update(&self.transaction, message).map_err(store_error)
     }
 
+    fn message_numbered(&self, conversation: ConversationId, number: u64) -> Result<Option<MessageRow>, StoreError> {
+        messages::numbered(&self.transaction, conversation, number).map_err(store_error)
+    }
+
+    fn messages_called(&self, conversation: ConversationId, id: MessageId) -> Result<Vec<MessageRow>, StoreError> {
+        messages::called(&self.transaction, conversation, id).map_err(store_error)
+    }
+
+    fn expired_messages(&self, now: Timestamp, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        messages::expired(&self.transaction, now, limit).map_err(store_error)
+    }
+
+    fn delete_message(&mut self, message: &MessageRow) -> Result<(), StoreError> {
+        messages::delete(&self.transaction, message).map_err(store_error)
+    }
+
     fn messages(
         &self,
         conversation: ConversationId,
@@ -155,5 +160,13 @@ impl Store for Tx<'_> {
             .query_map((after as i64, limit as i64), |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
             .map_err(store_error)?;
         rows.collect::<Result<_, _>>().map_err(store_error)
+    }
+
+    fn newest_event(&self) -> Result<u64, StoreError> {
+        self.transaction
+            .prepare_cached("SELECT coalesce(max(position), 0) FROM events")
+            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
+            .map(|position| position as u64)
+            .map_err(store_error)
     }
 }

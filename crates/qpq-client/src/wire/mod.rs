@@ -14,7 +14,7 @@ use qpq_proto::{PROTOCOL, limits};
 
 pub use authenticate::{Authentication, DeviceKey, authenticate, login, not_linked, resume};
 pub use call::{Called, call};
-pub use sink::{Incoming, Sink, acknowledge, open, subscribe};
+pub use sink::{Incoming, Sink, acknowledge, open, subscribe, whisper};
 
 /// The server's end of the stream.
 pub type StreamClient = qpq_proto::generated::stream_capnp::stream::Client;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use qpq_proto::code::Refusal;
 use qpq_proto::generated::stream_capnp::{event_sink, stream, subscribe_reply};
-use qpq_proto::ids::{Epoch, Seq};
+use qpq_proto::ids::{Epoch, GroupId, Seq};
 use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
 use qpq_proto::{Malformed, limits, read};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,10 @@ pub enum Incoming {
     CaughtUp(u32),
     Heartbeat(Vec<Position>),
     KeyPackagesLow(u32),
+    Whisper {
+        group: GroupId,
+        payload: Vec<u8>,
+    },
 }
 
 /// Our end of the stream.
@@ -71,6 +75,17 @@ impl event_sink::Server for Sink {
     ) -> Result<(), capnp::Error> {
         self.hand_on(Incoming::KeyPackagesLow(params.get()?.get_left()))
     }
+
+    async fn whisper(
+        self: Rc<Self>,
+        params: event_sink::WhisperParams,
+        _results: event_sink::WhisperResults,
+    ) -> Result<(), capnp::Error> {
+        let params = params.get()?;
+        let group = GroupId(read::array("whisper.group", params.get_group())?);
+        let payload = read::some_bytes("whisper.payload", params.get_payload(), limits::WHISPER)?;
+        self.hand_on(Incoming::Whisper { group, payload })
+    }
 }
 
 /// Opens the stream.
@@ -116,6 +131,17 @@ pub fn subscribe(
                 refusal.map(Err).map_err(|error| Error::Offline(error.to_string()))
             }
         }
+    }
+}
+
+/// Tells the members' devices that are online.
+pub fn whisper(session: &Session, group: GroupId, payload: &[u8]) -> impl Future<Output = ()> + 'static + use<> {
+    let mut request = session.groups.whisper_request();
+    request.get().set_group(&group.0);
+    request.get().set_payload(payload);
+    let sent = request.send();
+    async move {
+        let _ = sent.promise.await;
     }
 }
 

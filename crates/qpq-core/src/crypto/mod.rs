@@ -1,8 +1,9 @@
-//! Cryptography outside MLS: envelopes to one device, the key file, and the names of groups.
+//! Cryptography outside MLS: envelopes to one device, the key file, the names of groups, and whispers.
 
 pub mod envelope;
 pub mod group_name;
 pub mod key_file;
+pub mod whisper;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};

@@ -1,5 +1,7 @@
 //! From wishes to MLS operations and requests.
 
+use std::time::Duration;
+
 use openmls::prelude::KeyPackage;
 use qpq_proto::content::WelcomeBundle;
 use qpq_proto::groups::{Commit, GroupKind, GroupState, NewGroup, Post, SealedWelcome, Who};
@@ -11,6 +13,7 @@ use qpq_trust::manifest::Manifest;
 use qpq_trust::suite::Suite;
 use tls_codec::Serialize as _;
 
+use super::annotate::content_of;
 use super::commands::{kind_of, random};
 use super::ctx::Ctx;
 use super::drive::Progress;
@@ -65,6 +68,7 @@ impl Ctx<'_> {
             rename: Who::Members,
             name: if name.is_empty() { vec![] } else { group_name::seal_name(&name_key, id, name)? },
             name_key: vec![],
+            expires_after: None,
         };
         let provider = Provider::new(self.crypto, &mut *self.store);
         let mut mls = group::create(&provider, &self.myself, id, Suite::try_from(suite)?, &state)?;
@@ -83,6 +87,7 @@ impl Ctx<'_> {
             leaving: vec![],
             awaiting: vec![],
             joined_by: None,
+            expires_after: None,
             joined: Epoch(0),
             was_in: false,
             refreshed: self.now,
@@ -114,22 +119,38 @@ impl Ctx<'_> {
     /// Encrypts a message for the current epoch.
     pub(super) fn post(&mut self, row: GroupRow, reference: WishRef, message: MessageId) -> Result<Progress, Error> {
         match self.store.message(row.conversation, self.account.identity, message)? {
-            Some(stored) => self.post_content(&row, reference, message, &stored.content),
+            Some(mut stored) => {
+                let expires_after = row.expires_after.map(Duration::from_millis);
+                let mut content = content_of(&stored)?;
+                if content.expires_after != expires_after {
+                    content.expires_after = expires_after;
+                    stored.content = content.encode();
+                    self.store.update_message(&stored)?;
+                }
+                self.post_content(&row, reference, message, &stored.content, expires_after)
+            }
             None => Ok(Progress::Done),
         }
     }
 
     /// Encrypts something that is not for people.
     pub(super) fn tell(&mut self, row: GroupRow, reference: WishRef, content: &[u8]) -> Result<Progress, Error> {
-        self.post_content(&row, reference, MessageId(random()?), content)
+        self.post_content(&row, reference, MessageId(random()?), content, None)
     }
 
-    fn post_content(
+    /// Encrypts what is said about a message: it goes when the messages go.
+    pub(super) fn annotate(&mut self, row: GroupRow, reference: WishRef, content: &[u8]) -> Result<Progress, Error> {
+        let after = row.expires_after.map(Duration::from_millis);
+        self.post_content(&row, reference, MessageId(random()?), content, after)
+    }
+
+    pub(super) fn post_content(
         &mut self,
         row: &GroupRow,
         reference: WishRef,
         message: MessageId,
         content: &[u8],
+        expires_after: Option<Duration>,
     ) -> Result<Progress, Error> {
         let mut mls = self.take_mls(row.group)?;
         let provider = Provider::new(self.crypto, &mut *self.store);
@@ -138,7 +159,8 @@ impl Ctx<'_> {
         let epoch = group::epoch(&mls);
         self.keep_mls(row.group, mls);
         let hash = ContentHash::of(&payload);
-        let request = Request::Post { group: row.group, post: Post { epoch, payload, expires_at: None } };
+        let expires_at = expires_after.map(|after| self.there(self.now).after(after));
+        let request = Request::Post { group: row.group, post: Post { epoch, payload, expires_at } };
         let request = self.request(request, Purpose::Post { wish: reference, group: row.group, hash })?;
         OwnRow { hash, message, wish: reference, request, accepted: None }.save(self.store)?;
         Ok(Progress::InFlight(vec![request]))
@@ -238,11 +260,20 @@ impl Ctx<'_> {
                 }
                 Changes { state: Some(GroupState { admins, ..state }), ..Changes::default() }
             }
+            WishKind::SetExpiry { after } => {
+                let expires_after = after.map(Duration::from_millis);
+                if expires_after == state.expires_after {
+                    return Ok(Plan::Progress(Progress::Done));
+                }
+                Changes { state: Some(GroupState { expires_after, ..state }), ..Changes::default() }
+            }
             WishKind::UpdateKey => Changes { refresh: true, ..Changes::default() },
             WishKind::Start { .. }
             | WishKind::Send { .. }
             | WishKind::Leave
             | WishKind::Rejoin
+            | WishKind::Annotate { .. }
+            | WishKind::Receipt { .. }
             | WishKind::Tell { .. } => {
                 return Ok(Plan::Progress(Progress::Done));
             }

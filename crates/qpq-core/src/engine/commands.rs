@@ -13,7 +13,6 @@ use super::ctx::Ctx;
 use super::{Answer, Command, Effect};
 use crate::error::Error;
 use crate::request::{Purpose, Request};
-use crate::store::Table;
 use crate::store::rows::{ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, WishKind, WishRow, set_number};
 use crate::view::{ConversationId, ConversationState, MessageStatus, Trust};
 
@@ -23,10 +22,23 @@ impl Ctx<'_> {
             Command::LookUp(name) => self.look_up(name)?,
             Command::Direct(identity) => self.direct(identity)?,
             Command::CreateGroup { name, members, suite } => self.create_group(name, members, suite)?,
-            Command::Send { conversation, body, fallback } => self.send(conversation, body, fallback)?,
+            Command::Send { conversation, body, fallback, in_reply_to } => {
+                self.send(conversation, body, fallback, in_reply_to)?
+            }
+            Command::React { conversation, number, emoji, removed } => {
+                self.react(conversation, number, emoji, removed)?
+            }
+            Command::Edit { conversation, number, text } => self.edit(conversation, number, text)?,
+            Command::TakeBack { conversation, number } => self.take_back(conversation, number)?,
             Command::Change { conversation, kind } => self.change(conversation, kind)?,
             Command::Mend(conversation) => self.mend(conversation)?,
             Command::SetTrust { identity, trust } => self.set_trust(identity, trust)?,
+            Command::ImportContact { name, identity } => self.import_contact(name, identity)?,
+            Command::Accept(conversation) => self.accept(conversation)?,
+            Command::Block { identity, is_blocked } => self.block(identity, is_blocked)?,
+            Command::Mute { conversation, is_muted } => self.mute(conversation, is_muted)?,
+            Command::TellOthers(tell) => self.set_telling(tell)?,
+            Command::Typing(conversation) => self.typing(conversation)?,
             Command::MarkRead(conversation) => self.mark_read(conversation)?,
             Command::MoveConsumer { consumer, position } => {
                 set_number(self.store, &format!("consumer {consumer}"), position)?;
@@ -55,6 +67,9 @@ impl Ctx<'_> {
         let id = ConversationId::Direct(identity);
         if identity != self.account.identity && ContactRow::load(self.store, &identity)?.is_none() {
             return Err(Error::BadInput("this identity is not known here; look up its name first".into()));
+        }
+        if ConversationRow::load(self.store, &id)?.is_none() {
+            self.know(identity)?;
         }
         self.conversation(id)?.save(self.store)?;
         self.ensure_started(id)?;
@@ -85,27 +100,20 @@ impl Ctx<'_> {
         Ok(Answer::Conversation { id, wish: Some(wish) })
     }
 
-    fn send(&mut self, id: ConversationId, body: Body, fallback: String) -> Result<Answer, Error> {
+    fn send(
+        &mut self,
+        id: ConversationId,
+        body: Body,
+        fallback: String,
+        in_reply_to: Option<u64>,
+    ) -> Result<Answer, Error> {
         let mut conversation = self.existing(id)?;
-        let content = Content {
-            id: MessageId(random()?),
-            sent_at: self.now,
-            in_reply_to: None,
-            expires_after: None,
-            fallback,
-            body,
-        };
+        let in_reply_to = in_reply_to.map(|number| self.quoted(id, number)).transpose()?;
+        let content =
+            Content { id: MessageId(random()?), sent_at: self.now, in_reply_to, expires_after: None, fallback, body };
         let text = content.text().to_owned();
-        if text.is_empty() {
-            return Err(Error::BadInput("an empty message is not sent".into()));
-        }
-        if text.len() > limits::TEXT {
-            return Err(Error::BadInput(format!(
-                "the message is too large: {} bytes, at most {} are allowed",
-                text.len(),
-                limits::TEXT
-            )));
-        }
+        check_text(&text)?;
+        self.take_up(&mut conversation)?;
         self.ensure_started(id)?;
         conversation.last_number += 1;
         conversation.last_activity = self.now;
@@ -121,6 +129,7 @@ impl Ctx<'_> {
             received_at: self.now,
             status: MessageStatus::Waiting,
             held: false,
+            expires_at: None,
             text,
             content: content.encode(),
         })?;
@@ -138,58 +147,36 @@ impl Ctx<'_> {
                 check_group_name(&name)?;
                 WishKind::Rename { name }
             }
+            WishKind::SetExpiry { after: Some(after) } if !(1000..=limits::EXPIRY_MS).contains(&after) => {
+                return Err(Error::BadInput("messages can stay between a second and a year".into()));
+            }
             WishKind::Start { .. }
             | WishKind::Send { .. }
             | WishKind::RemoveLeavers
             | WishKind::Rejoin
+            | WishKind::Annotate { .. }
+            | WishKind::Receipt { .. }
             | WishKind::Tell { .. } => {
                 return Err(Error::BadInput("this is not a change of a group".into()));
             }
-            kind @ (WishKind::Remove { .. } | WishKind::Leave | WishKind::SetAdmin { .. } | WishKind::UpdateKey) => {
-                kind
-            }
+            kind @ (WishKind::Remove { .. }
+            | WishKind::Leave
+            | WishKind::SetAdmin { .. }
+            | WishKind::SetExpiry { .. }
+            | WishKind::UpdateKey) => kind,
         };
-        if direct && kind != WishKind::UpdateKey {
+        if direct && !matches!(kind, WishKind::UpdateKey | WishKind::SetExpiry { .. }) {
             return Err(Error::BadInput("a direct conversation has no members, name or roles to change".into()));
         }
         Ok(Answer::Wish(self.wish(id, kind, Duration::ZERO)?))
     }
 
-    fn set_trust(&mut self, identity: IdentityId, trust: Trust) -> Result<Answer, Error> {
-        let mut contact = ContactRow::load(self.store, &identity)?
-            .ok_or_else(|| Error::BadInput("this identity is not known here".into()))?;
-        contact.trust = trust;
-        if trust != Trust::Rejected && contact.name.is_none() {
-            contact.name = contact.claimed_name.take();
-        }
-        contact.save(self.store)?;
-        if trust != Trust::Rejected
-            && let Some(name) = contact.name
-        {
-            // Whoever trusts the new owner of a name wants the name to mean the new owner.
-            self.store.put(Table::Names, name.as_str().as_bytes(), &identity.0)?;
-        }
-        Ok(Answer::Done)
-    }
-
-    fn mark_read(&mut self, id: ConversationId) -> Result<Answer, Error> {
-        if let Some(mut row) = ConversationRow::load(self.store, &id)?
-            && row.read_number != row.last_number
-        {
-            row.read_number = row.last_number;
-            row.save(self.store)?;
-        }
-        Ok(Answer::Done)
-    }
-
     /// A conversation that can be written to.
-    fn existing(&mut self, id: ConversationId) -> Result<ConversationRow, Error> {
+    pub(super) fn existing(&mut self, id: ConversationId) -> Result<ConversationRow, Error> {
         let row = ConversationRow::load(self.store, &id)?
             .ok_or_else(|| Error::BadInput("there is no such conversation".into()))?;
-        if let ConversationId::Direct(identity) = id
-            && self.contact(identity)?.trust == Trust::Rejected
-        {
-            return Err(Error::BadInput("you rejected this identity; trust it again to write to it".into()));
+        if let ConversationId::Direct(identity) = id {
+            self.may_write_to(identity)?;
         }
         match self.group_of(id)?.map(|group| group.state) {
             Some(ConversationState::Left) => Err(Error::BadInput("you left this group".into())),
@@ -198,6 +185,25 @@ impl Ctx<'_> {
             None if self.is_starting(id)? || matches!(id, ConversationId::Direct(_)) => Ok(row),
             None => Err(Error::BadInput("this group could not be created".into())),
         }
+    }
+
+    /// Whether the user has decided against writing to somebody, or has to decide first.
+    fn may_write_to(&mut self, identity: IdentityId) -> Result<(), Error> {
+        let contact = self.contact(identity)?;
+        let name = contact.name.as_ref().map_or_else(|| identity.short(), ToString::to_string);
+        if contact.trust == Trust::Rejected {
+            return Err(Error::BadInput("you rejected this identity; trust it again to write to it".into()));
+        }
+        if contact.is_blocked {
+            return Err(Error::BadInput(format!("you blocked @{name}; /unblock @{name} first")));
+        }
+        if contact.replaced_by.is_some() {
+            return Err(Error::BadInput(format!(
+                "the identity behind @{name} changed, and nothing is sent until you decide: compare safety numbers (verify \
+                 @{name}), then trust @{name} verified, unverified or rejected"
+            )));
+        }
+        Ok(())
     }
 
     fn is_starting(&self, id: ConversationId) -> Result<bool, Error> {
@@ -215,7 +221,10 @@ impl Ctx<'_> {
                 Some(contact) if contact.trust == Trust::Rejected => {
                     return Err(Error::BadInput("you rejected this identity; trust it again to add it".into()));
                 }
-                Some(_) => {}
+                Some(contact) if contact.is_blocked => {
+                    return Err(Error::BadInput("you blocked this identity; unblock it to add it".into()));
+                }
+                Some(_) => self.know(*identity)?,
                 None => return Err(Error::BadInput("this identity is not known here; look up its name first".into())),
             }
         }
@@ -229,6 +238,21 @@ pub fn kind_of(id: ConversationId) -> GroupKind {
         ConversationId::Group(_) => GroupKind::Group,
         ConversationId::Direct(_) => GroupKind::Direct,
     }
+}
+
+/// Whether it can be sent.
+pub fn check_text(text: &str) -> Result<(), Error> {
+    if text.is_empty() {
+        return Err(Error::BadInput("an empty message is not sent".into()));
+    }
+    if text.len() > limits::TEXT {
+        return Err(Error::BadInput(format!(
+            "the message is too large: {} bytes, at most {} are allowed",
+            text.len(),
+            limits::TEXT
+        )));
+    }
+    Ok(())
 }
 
 fn check_group_name(name: &str) -> Result<(), Error> {

@@ -1,11 +1,11 @@
 //! What every step of the engine works with: one transaction, one point in time, the effects so far.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
-use qpq_proto::ids::{GroupId, Seq};
+use qpq_proto::ids::{GroupId, MessageId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
@@ -32,6 +32,8 @@ pub struct Ctx<'a> {
     groups: &'a mut HashMap<GroupId, MlsGroup>,
     touched: BTreeSet<ConversationId>,
     effects: Vec<Effect>,
+    /// Messages of others that were stored in this step and are to be confirmed to their authors.
+    pub arrived: BTreeMap<ConversationId, Vec<MessageId>>,
 }
 
 impl<'a> Ctx<'a> {
@@ -45,8 +47,8 @@ impl<'a> Ctx<'a> {
         groups: &'a mut HashMap<GroupId, MlsGroup>,
         connection: &'a mut Connection,
     ) -> Self {
-        let (touched, effects) = (BTreeSet::new(), Vec::new());
-        Self { store, now, account, myself, crypto, connection, groups, touched, effects }
+        let (touched, effects, arrived) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
+        Self { store, now, account, myself, crypto, connection, groups, touched, effects, arrived }
     }
 
     /// Ends the step.
@@ -137,6 +139,8 @@ impl<'a> Ctx<'a> {
                 last_number: 0,
                 read_number: 0,
                 expects: None,
+                requested_by: None,
+                is_muted: false,
             },
         })
     }
@@ -168,6 +172,8 @@ impl<'a> Ctx<'a> {
                 claimed_name: None,
                 trust: Trust::Unverified,
                 replaced_by: None,
+                is_known: false,
+                is_blocked: false,
                 manifest: Vec::new(),
                 devices: Default::default(),
             },

@@ -2,12 +2,14 @@
 
 use qpq_proto::account::{Account, UserName};
 use qpq_proto::code::{Code, Refusal};
+use qpq_proto::content::is_about_a_message;
 use qpq_proto::ids::{DeviceId, GroupId, IdentityId};
 use qpq_trust::TrustError;
-use qpq_trust::credential::Leaf;
+use qpq_trust::credential::{Leaf, LeafId};
 use qpq_trust::identity::device_id;
 use qpq_trust::manifest::Manifest;
 
+use super::annotate::content_of;
 use super::ctx::Ctx;
 use super::{Effect, LookUpError};
 use crate::error::Error;
@@ -163,6 +165,13 @@ impl Ctx<'_> {
         }
         for mut message in self.store.held_messages(contact.identity)? {
             if contact.devices.contains_key(&message.device) {
+                let content = content_of(&message)?;
+                if is_about_a_message(&content.body) {
+                    self.store.delete_message(&message)?;
+                    let by = LeafId { identity: message.sender, device: message.device };
+                    self.annotated(message.conversation, by, &content)?;
+                    continue;
+                }
                 message.held = false;
                 self.store.update_message(&message)?;
                 let kind = EventRowKind::Message { sender: message.sender, id: message.id };

@@ -38,7 +38,8 @@ pub(super) enum Progress {
 
 impl Ctx<'_> {
     pub(super) fn connected(&mut self, hello: ServerHello) -> Result<(), Error> {
-        *self.connection = Connection { online: true, ..Connection::default() };
+        let ahead = if hello.now == Timestamp::default() { 0 } else { hello.now.0 as i64 - self.now.0 as i64 };
+        *self.connection = Connection { online: true, ahead, ..Connection::default() };
         let is_restored = ![0, hello.incarnation].contains(&self.account.incarnation);
         if self.account.domain != hello.domain
             || !self.account.registered
@@ -74,6 +75,7 @@ impl Ctx<'_> {
     }
 
     pub(super) fn tick(&mut self) -> Result<(), Error> {
+        self.expire()?;
         if !self.connection.online {
             return Ok(());
         }
@@ -209,6 +211,8 @@ impl Ctx<'_> {
             WishKind::Start { .. } | WishKind::Rejoin => Ok(Progress::Done),
             WishKind::Send { message } => self.post(row, reference, *message),
             WishKind::Tell { content } => self.tell(row, reference, content),
+            WishKind::Annotate { content } => self.annotate(row, reference, content),
+            WishKind::Receipt { is_read, messages } => self.receipt(&row, reference, *is_read, messages),
             WishKind::Leave => self.leave(row, reference),
             WishKind::Add { .. } if !row.leaving.is_empty() => {
                 // Whoever is added could not know why they go: first the leavers, then the newcomers.
@@ -220,6 +224,7 @@ impl Ctx<'_> {
             | WishKind::Remove { .. }
             | WishKind::Rename { .. }
             | WishKind::SetAdmin { .. }
+            | WishKind::SetExpiry { .. }
             | WishKind::UpdateKey
             | WishKind::RemoveLeavers => self.commit(row, wish, reference),
         }
@@ -267,7 +272,7 @@ impl Ctx<'_> {
         if let Err(reason) = &result {
             self.store.put(Table::Refusals, &wish.id.to_be_bytes(), &encode(reason)?)?;
             // What the engine wished for itself is nobody's news.
-            if !matches!(wish.kind, WishKind::RemoveLeavers | WishKind::Rejoin | WishKind::Tell { .. }) {
+            if is_the_users(&wish.kind) {
                 let what = describe(&wish.kind).to_owned();
                 self.event(Some(wish.conversation), EventRowKind::Refused { what, reason: reason.clone() })?;
             }
@@ -379,6 +384,11 @@ impl Ctx<'_> {
     }
 }
 
+/// Whether the user wished it, and not the engine for itself.
+pub(super) fn is_the_users(kind: &WishKind) -> bool {
+    !matches!(kind, WishKind::RemoveLeavers | WishKind::Rejoin | WishKind::Tell { .. } | WishKind::Receipt { .. })
+}
+
 fn describe(kind: &WishKind) -> &'static str {
     match kind {
         WishKind::Start { .. } => "starting the conversation",
@@ -392,6 +402,9 @@ fn describe(kind: &WishKind) -> &'static str {
         WishKind::RemoveLeavers => "removing those who left",
         WishKind::Rejoin => "coming back",
         WishKind::Tell { .. } => "telling the group's name",
+        WishKind::Annotate { .. } => "changing a message",
+        WishKind::Receipt { .. } => "confirming messages",
+        WishKind::SetExpiry { .. } => "changing how long messages stay",
     }
 }
 

@@ -181,6 +181,7 @@ impl Ctx<'_> {
             leaving: vec![],
             awaiting: vec![],
             joined_by: Some((adder.id.identity, adder.id.device)),
+            expires_after: None,
             refreshed: self.now,
         };
         // Another stay: it begins elsewhere.
@@ -195,7 +196,7 @@ impl Ctx<'_> {
         known.last_activity = self.now;
         known.in_flight.clear();
         known.save(self.store)?;
-        self.learn_name(&mut row, &state.name)?;
+        self.learn_state(&mut row, &state)?;
         self.came_in(&row)?;
         self.make_up(&row)?;
         if row.awaiting.is_empty() { self.resume_log(row) } else { Ok(()) }
@@ -242,9 +243,12 @@ impl Ctx<'_> {
                 return self.discard_group(row);
             }
             row.save(self.store)?;
-            // That two people talk to each other is no news beside what they say.
-            if row.kind == GroupKind::Group {
-                self.event(Some(row.conversation), EventRowKind::Joined { by })?;
+            if self.begun_by(&row, by)? {
+                // That two people talk to each other is no news beside what they say.
+                if row.kind == GroupKind::Group {
+                    self.event(Some(row.conversation), EventRowKind::Joined { by })?;
+                }
+                self.announce_request(row.conversation)?;
             }
             self.subscribe(&row)?;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openmls::group::MlsGroup;
 use openmls::prelude::{MlsMessageIn, ProcessedMessage, ProcessedMessageContent, ProtocolMessage, Sender};
-use qpq_proto::content::{Body, Content};
+use qpq_proto::content::{Body, Content, is_about_a_message};
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
@@ -230,8 +230,18 @@ impl Ctx<'_> {
         if matches!(content.body, Body::AskName | Body::NameKey(_)) {
             return self.about_name(row, &leaf, &content.body);
         }
+        if self.is_unwanted(row.conversation, leaf.id.identity)? {
+            return Ok(());
+        }
         let held = self.standing(&leaf)? != Standing::Listed;
         let own = leaf.id.identity == self.account.identity;
+        if !held && is_about_a_message(&content.body) {
+            return self.annotated(row.conversation, leaf.id, &content);
+        }
+        let expires_at = self.due(row, &content, entry.at);
+        if expires_at.is_some_and(|at| at <= self.now) {
+            return Ok(());
+        }
         let new = self.store.insert_message(&MessageRow {
             conversation: row.conversation,
             number: conversation.last_number + 1,
@@ -243,6 +253,7 @@ impl Ctx<'_> {
             received_at: entry.at,
             status: if own { MessageStatus::Sent } else { MessageStatus::Received },
             held,
+            expires_at,
             text: content.text().to_owned(),
             content: content_bytes,
         })?;
@@ -250,6 +261,9 @@ impl Ctx<'_> {
             conversation.last_number += 1;
             conversation.last_activity = self.now;
             if !held {
+                if !own {
+                    self.arrived.entry(row.conversation).or_default().push(content.id);
+                }
                 let kind = EventRowKind::Message { sender: leaf.id.identity, id: content.id };
                 self.event(Some(row.conversation), kind)?;
             }
@@ -364,6 +378,11 @@ impl Ctx<'_> {
             }
             row.name = group_name::open_name(&row.name_key, row.group, &review.after.name).unwrap_or_default();
             self.event(Some(row.conversation), EventRowKind::Renamed { by, name: row.name.clone() })?;
+        }
+        if review.after.expires_after != review.before.expires_after {
+            row.expires_after = review.after.expires_after.map(|after| after.as_millis() as u64);
+            let after = row.expires_after;
+            self.event(Some(row.conversation), EventRowKind::ExpiryChanged { by, after })?;
         }
         let admins = |admins: &[IdentityId]| admins.iter().copied().collect::<BTreeSet<_>>();
         let (before, after) = (admins(&review.before.admins), admins(&review.after.admins));

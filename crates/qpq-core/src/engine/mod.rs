@@ -1,21 +1,26 @@
 //! The engine: one input, one transaction, effects returned.
 
+mod annotate;
 mod build;
 mod commands;
 mod ctx;
 mod directory;
 mod drive;
+mod expiry;
 mod inbox;
 mod keys;
 mod log;
 mod name;
+mod people;
 mod query;
+mod receipts;
 mod rejoin;
 mod replies;
 mod set_back;
 #[cfg(test)]
 mod tests;
 mod track;
+mod whisper;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -37,6 +42,7 @@ use crate::view::{ConversationId, Trust};
 use ctx::Ctx;
 
 pub use query::Query;
+pub use receipts::SILENT;
 
 /// Something that the engine has to deal with. No `Debug`: plaintext is among it.
 pub enum Input {
@@ -61,6 +67,11 @@ pub enum Input {
     },
     /// The server has only this many one-time key packages of this device left.
     KeyPackagesLow(u32),
+    /// Something that a member's device tells those that are online.
+    Whisper {
+        group: GroupId,
+        payload: Vec<u8>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -80,6 +91,26 @@ pub enum Command {
         conversation: ConversationId,
         body: Body,
         fallback: String,
+        /// The number of the message that it answers.
+        in_reply_to: Option<u64>,
+    },
+    /// React to the message with this number, or take that back.
+    React {
+        conversation: ConversationId,
+        number: u64,
+        emoji: String,
+        removed: bool,
+    },
+    /// Change the text of an own message.
+    Edit {
+        conversation: ConversationId,
+        number: u64,
+        text: String,
+    },
+    /// Take an own message back, everywhere.
+    TakeBack {
+        conversation: ConversationId,
+        number: u64,
     },
     /// Any change of a group that is a [`WishKind`].
     Change {
@@ -92,6 +123,25 @@ pub enum Command {
         identity: IdentityId,
         trust: Trust,
     },
+    /// Pin a name to an identity, as a contact link says.
+    ImportContact {
+        name: UserName,
+        identity: IdentityId,
+    },
+    /// Take up a conversation that a stranger began.
+    Accept(ConversationId),
+    Block {
+        identity: IdentityId,
+        is_blocked: bool,
+    },
+    Mute {
+        conversation: ConversationId,
+        is_muted: bool,
+    },
+    /// Whether to send receipts, and to show that the user is typing.
+    TellOthers(bool),
+    /// The user is typing. Told at most every few seconds, and only to those who are online.
+    Typing(ConversationId),
     MarkRead(ConversationId),
     /// Stores how far a consumer has come with the events.
     MoveConsumer {
@@ -132,6 +182,16 @@ pub enum Effect {
     LookedUp {
         name: UserName,
         result: Result<IdentityId, LookUpError>,
+    },
+    /// Tell the members' devices that are online; lost if there is no connection.
+    Whisper {
+        group: GroupId,
+        payload: Vec<u8>,
+    },
+    /// Somebody is typing.
+    Typing {
+        conversation: ConversationId,
+        who: IdentityId,
     },
     /// The event queue has grown.
     NewEvents,
@@ -183,6 +243,8 @@ struct Connection {
     asked: bool,
     /// Own messages and commits that were accepted over it: an answer to a subscription may be older than that.
     accepted: BTreeSet<ContentHash>,
+    /// By how many milliseconds the server's clock is ahead of this device's.
+    ahead: i64,
 }
 
 /// What is known of a log that is followed.
@@ -222,6 +284,7 @@ impl Engine {
         };
         let mut ctx = Ctx::new(store, now, account, myself, &self.crypto, &mut self.groups, &mut self.connection);
         ctx.input(input)?;
+        ctx.confirm_arrivals()?;
         ctx.drive_touched()?;
         let (account, myself, effects) = ctx.finish();
         self.account = Some((account, myself));
@@ -257,6 +320,7 @@ impl Ctx<'_> {
             Input::Entries(entries) => self.entries(entries),
             Input::Reply { request, result } => self.reply(request, result),
             Input::KeyPackagesLow(left) => self.refill_key_packages(left),
+            Input::Whisper { group, payload } => self.whispered(group, &payload),
             Input::Tick => self.tick(),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use qpq_proto::content::{Body, Content};
+use qpq_proto::groups::GroupState;
 use qpq_proto::ids::MessageId;
 use qpq_trust::credential::Leaf;
 use qpq_trust::group as trust_group;
@@ -17,8 +18,14 @@ use crate::store::{Table, decode};
 use crate::view::ConversationId;
 
 impl Ctx<'_> {
+    /// What a group is like that this device comes into.
+    pub(super) fn learn_state(&mut self, row: &mut GroupRow, state: &GroupState) -> Result<(), Error> {
+        row.expires_after = state.expires_after.map(|after| after.as_millis() as u64);
+        self.learn_name(row, &state.name)
+    }
+
     /// Opens the name with the key that is known, or asks for the key.
-    pub(super) fn learn_name(&mut self, row: &mut GroupRow, sealed: &[u8]) -> Result<(), Error> {
+    fn learn_name(&mut self, row: &mut GroupRow, sealed: &[u8]) -> Result<(), Error> {
         if sealed.is_empty() {
             return Ok(());
         }

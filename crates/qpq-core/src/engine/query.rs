@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::time::Duration;
 
 use openmls_rust_crypto::RustCrypto;
 use qpq_proto::account::UserName;
-use qpq_proto::content::Content;
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{Epoch, IdentityId, MessageId};
 use qpq_proto::stream::LogId;
@@ -15,17 +15,21 @@ use qpq_trust::policy;
 use qpq_trust::safety_number::safety_number;
 use qpq_trust::suite::Suite;
 
+use super::annotate::content_of;
 use super::commands::kind_of;
+use super::drive::is_the_users;
+use super::receipts::SILENT;
 use crate::error::Error;
 use crate::mls::{Provider, group};
+use crate::store::notes::{NoteKind, NoteRow};
 use crate::store::rows::{
     AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow, OutboxRow,
-    QuarantineRow, RepairRow, Row as _, WishKind, WishRow, conversation_key,
+    QuarantineRow, RepairRow, Row as _, WishKind, WishRow, conversation_key, number,
 };
 use crate::store::{Store, StoreError, Table, decode};
 use crate::view::{
-    Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message, Trouble,
-    Trust,
+    Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message, Notes,
+    Quote, Trouble, Trust,
 };
 
 /// A look at the store.
@@ -54,13 +58,26 @@ impl<'a> Query<'a> {
         let account = self.account()?;
         if let Some(account) = account.filter(|account| account.identity == identity) {
             let name = Some(account.name);
-            return Ok(Contact { identity, name, trust: Trust::Verified, replaced_by: None, is_self: true });
+            let (trust, replaced_by) = (Trust::Verified, None);
+            return Ok(Contact { identity, name, trust, replaced_by, is_blocked: false, is_self: true });
         }
         Ok(match ContactRow::load(self.store, &identity)? {
-            Some(row) => {
-                Contact { identity, name: row.name, trust: row.trust, replaced_by: row.replaced_by, is_self: false }
-            }
-            None => Contact { identity, name: None, trust: Trust::Unverified, replaced_by: None, is_self: false },
+            Some(row) => Contact {
+                identity,
+                name: row.name,
+                trust: row.trust,
+                replaced_by: row.replaced_by,
+                is_blocked: row.is_blocked,
+                is_self: false,
+            },
+            None => Contact {
+                identity,
+                name: None,
+                trust: Trust::Unverified,
+                replaced_by: None,
+                is_blocked: false,
+                is_self: false,
+            },
         })
     }
 
@@ -84,12 +101,37 @@ impl<'a> Query<'a> {
     pub fn conversations(&self) -> Result<Vec<Conversation>, Error> {
         let mut rows = ConversationRow::all(self.store)?;
         rows.sort_by_key(|row| std::cmp::Reverse(row.last_activity));
-        rows.iter().map(|row| self.conversation_view(row, true)).collect()
+        let mut wanted = Vec::with_capacity(rows.len());
+        for row in rows {
+            if !self.is_unwanted(&row)? {
+                wanted.push(row);
+            }
+        }
+        wanted.iter().map(|row| self.conversation_view(row, true)).collect()
     }
 
     /// One conversation.
     pub fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, Error> {
         ConversationRow::load(self.store, &id)?.map(|row| self.conversation_view(&row, true)).transpose()
+    }
+
+    /// Whether it is of somebody whom the user does not want to hear of.
+    fn is_unwanted(&self, row: &ConversationRow) -> Result<bool, Error> {
+        let with = match row.id {
+            ConversationId::Direct(with) => Some(with),
+            ConversationId::Group(_) => None,
+        };
+        for who in [with, row.requested_by].into_iter().flatten() {
+            if ContactRow::load(self.store, &who)?.is_some_and(|contact| contact.is_blocked) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether receipts are sent, and shown that the user is typing.
+    pub fn tells_others(&self) -> Result<bool, Error> {
+        Ok(number(self.store, SILENT)? == 0)
     }
 
     fn conversation_view(&self, row: &ConversationRow, with_last: bool) -> Result<Conversation, Error> {
@@ -103,6 +145,9 @@ impl<'a> Query<'a> {
             id: row.id,
             kind: kind_of(row.id),
             title: self.title(row, group.as_ref())?,
+            is_request: row.requested_by.is_some(),
+            is_muted: row.is_muted,
+            expires_after: group.as_ref().and_then(|group| group.expires_after).map(Duration::from_millis),
             state: group.map_or(ConversationState::Starting, |group| group.state),
             unread: self.store.count_received(row.id, row.read_number)?,
             last: last.map(|message| self.message_view(message, contacts)).transpose()?,
@@ -190,22 +235,74 @@ impl<'a> Query<'a> {
     }
 
     fn message_view(&self, row: MessageRow, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Message, Error> {
-        let sender = match contacts.entry(row.sender) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => free.insert(self.view(row.sender)?),
-        };
-        let content = Content::decode(&row.content).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let sender = self.known(row.sender, contacts)?;
+        let content = content_of(&row)?;
+        let quote = content.in_reply_to.map(|id| self.quote(row.conversation, id, contacts)).transpose()?;
+        let notes = self.notes(&row, contacts)?;
         Ok(Message {
             number: row.number,
             conversation: row.conversation,
             id: row.id,
-            sender: sender.clone(),
+            sender,
             device: row.device,
             sent_at: row.sent_at,
             received_at: row.received_at,
             status: row.status,
             content,
+            quote,
+            expires_at: row.expires_at,
+            notes,
         })
+    }
+
+    fn known(&self, who: IdentityId, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Contact, Error> {
+        Ok(match contacts.entry(who) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => free.insert(self.view(who)?).clone(),
+        })
+    }
+
+    fn quote(
+        &self,
+        conversation: ConversationId,
+        id: MessageId,
+        contacts: &mut BTreeMap<IdentityId, Contact>,
+    ) -> Result<Quote, Error> {
+        let shown = |row: &MessageRow| !row.held;
+        let Some(row) = self.store.messages_called(conversation, id)?.into_iter().find(shown) else {
+            return Ok(Quote { number: None, sender: None, text: String::new() });
+        };
+        Ok(Quote { number: Some(row.number), sender: Some(self.known(row.sender, contacts)?), text: row.text })
+    }
+
+    fn notes(&self, row: &MessageRow, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Notes, Error> {
+        let mut notes = Notes::default();
+        let mut reactions: BTreeMap<String, Vec<Contact>> = BTreeMap::new();
+        for note in NoteRow::of(self.store, row.conversation, row.id)? {
+            match note.kind {
+                NoteKind::Delivered { .. } => notes.delivered += 1,
+                NoteKind::Read => notes.read_by.push(self.known(note.by, contacts)?),
+                NoteKind::Reaction { emoji } => {
+                    reactions.entry(emoji).or_default().push(self.known(note.by, contacts)?);
+                }
+                NoteKind::Edited if note.by == row.sender => notes.edited = Some(note.at),
+                NoteKind::Edited => {}
+            }
+        }
+        notes.reactions = reactions.into_iter().collect();
+        Ok(notes)
+    }
+
+    /// The message that people refer to by this number.
+    pub fn message_numbered(&self, id: ConversationId, number: u64) -> Result<Option<Message>, Error> {
+        let row = self.store.message_numbered(id, number)?;
+        row.map(|row| self.message_view(row, &mut BTreeMap::new())).transpose()
+    }
+
+    /// Devices of others in a conversation: those that a message can be delivered to.
+    pub fn devices_of_others(&mut self, id: ConversationId) -> Result<usize, Error> {
+        let members = self.group_info(id)?.map_or(vec![], |info| info.members);
+        Ok(members.iter().filter(|member| !member.contact.is_self).map(|member| member.devices).sum())
     }
 
     /// Whether an own message still waits, and why it was refused if it was.
@@ -259,11 +356,10 @@ impl<'a> Query<'a> {
         contacts: &mut BTreeMap<IdentityId, Contact>,
     ) -> Result<Option<EventKind>, Error> {
         Ok(Some(match kind {
-            EventRowKind::Message { sender, id } => {
-                let Some(conversation) = conversation else { return Ok(None) };
-                let Some(row) = self.store.message(conversation, sender, id)? else { return Ok(None) };
-                EventKind::Message(self.message_view(row, contacts)?)
-            }
+            EventRowKind::Message { sender, id } => match self.message_of(conversation, sender, id, contacts)? {
+                Some(message) => EventKind::Message(message),
+                None => return Ok(None),
+            },
             EventRowKind::Sent { message } => EventKind::Sent { message },
             EventRowKind::NotSent { message, reason } => EventKind::NotSent { message, reason },
             EventRowKind::Joined { by } => EventKind::Joined { by: self.view(by)? },
@@ -285,7 +381,40 @@ impl<'a> Query<'a> {
             }
             EventRowKind::Gap { count, reason } => EventKind::Gap { count, reason },
             EventRowKind::Refused { what, reason } => EventKind::Refused { what, reason },
+            EventRowKind::Edited { sender, id } => match self.message_of(conversation, sender, id, contacts)? {
+                Some(message) => EventKind::Edited(message),
+                None => return Ok(None),
+            },
+            EventRowKind::Deleted { sender, id } => match self.message_of(conversation, sender, id, contacts)? {
+                Some(message) => EventKind::Deleted(message),
+                None => return Ok(None),
+            },
+            EventRowKind::Reaction { by, sender, id, emoji, removed } => {
+                match self.message_of(conversation, sender, id, contacts)? {
+                    Some(message) => EventKind::Reaction { message, by: self.known(by, contacts)?, emoji, removed },
+                    None => return Ok(None),
+                }
+            }
+            EventRowKind::Receipt { by, device, is_read, messages } => {
+                EventKind::Receipt { by: self.known(by, contacts)?, device, is_read, messages }
+            }
+            EventRowKind::Request { by } => EventKind::Request { by: self.known(by, contacts)? },
+            EventRowKind::ExpiryChanged { by, after } => {
+                EventKind::ExpiryChanged { by: self.known(by, contacts)?, after: after.map(Duration::from_millis) }
+            }
         }))
+    }
+
+    fn message_of(
+        &self,
+        conversation: Option<ConversationId>,
+        sender: IdentityId,
+        id: MessageId,
+        contacts: &mut BTreeMap<IdentityId, Contact>,
+    ) -> Result<Option<Message>, Error> {
+        let Some(conversation) = conversation else { return Ok(None) };
+        let row = self.store.message(conversation, sender, id)?;
+        row.map(|row| self.message_view(row, contacts)).transpose()
     }
 
     /// How far a consumer has come with the events; none for one that never acknowledged anything.
@@ -296,13 +425,7 @@ impl<'a> Query<'a> {
 
     /// The position of the newest event.
     pub fn last_event(&self) -> Result<u64, Error> {
-        let mut last = 0;
-        loop {
-            match self.store.events(last, 1000)?.last() {
-                Some((position, _)) => last = *position,
-                None => return Ok(last),
-            }
-        }
+        Ok(self.store.newest_event()?)
     }
 
     /// Whether nothing is under way: no request, no join, and no wish whose time has come in a group that works.
@@ -346,8 +469,7 @@ impl<'a> Query<'a> {
 
     /// Wishes of the user that are not carried out.
     pub fn waiting(&self) -> Result<usize, Error> {
-        let own =
-            |wish: &&WishRow| !matches!(wish.kind, WishKind::RemoveLeavers | WishKind::Rejoin | WishKind::Tell { .. });
+        let own = |wish: &&WishRow| is_the_users(&wish.kind);
         Ok(WishRow::all(self.store)?.iter().filter(own).count())
     }
 

@@ -312,7 +312,7 @@ impl Ctx<'_> {
         for obsolete in JoinRow::of_group(self.store, row.group)?.iter().filter(|join| join.epoch <= row.joined) {
             JoinRow::delete(self.store, &obsolete.key())?;
         }
-        self.learn_name(row, &state.name)?;
+        self.learn_state(row, &state)?;
         if !row.leaving.is_empty() {
             self.leavers_wish(row.conversation, Duration::from_secs(30))?;
         }

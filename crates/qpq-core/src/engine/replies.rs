@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Reply, Request};
 use crate::store::rows::{
-    Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishRef, WishRow,
+    Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishKind, WishRef, WishRow,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -197,11 +197,17 @@ impl Ctx<'_> {
         {
             message.seq = Some(seq);
             message.status = MessageStatus::Sent;
+            message.expires_at = self.own_due(&message);
             self.store.update_message(&message)?;
             self.event(Some(conversation), EventRowKind::Sent { message: own.message })?;
             self.effect(Effect::Sent { message: own.message, result: Ok(()) });
         }
-        self.settle_reference(own.wish, Ok(()))?;
+        if let Some(wish) = WishRow::load(self.store, &own.wish)? {
+            if let (WishKind::Annotate { .. }, Some(group)) = (&wish.kind, self.group_of(conversation)?) {
+                self.remember_change(group.group, seq, &wish.kind)?;
+            }
+            self.settle(&wish, Ok(()))?;
+        }
         self.forget_request(own.request)?;
         Ok(true)
     }

@@ -32,12 +32,15 @@ impl Ctx<'_> {
             | WishKind::Add { .. }
             | WishKind::Remove { .. }
             | WishKind::Rename { .. }
-            | WishKind::SetAdmin { .. } => {}
+            | WishKind::SetAdmin { .. }
+            | WishKind::SetExpiry { .. }
+            | WishKind::Annotate { .. } => {}
             WishKind::Send { .. }
             | WishKind::Leave
             | WishKind::UpdateKey
             | WishKind::RemoveLeavers
             | WishKind::Rejoin
+            | WishKind::Receipt { .. }
             | WishKind::Tell { .. } => return Ok(()),
         }
         let mut track = self.track(group)?;
@@ -122,6 +125,7 @@ impl GroupRow {
             leaving: vec![],
             awaiting: vec![],
             joined_by: None,
+            expires_after: None,
             joined: Epoch(0),
             was_in: false,
             refreshed: now,

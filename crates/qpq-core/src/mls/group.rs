@@ -9,7 +9,7 @@ use qpq_trust::suite::{Suite, create_config};
 use tls_codec::Serialize as _;
 
 use super::{Myself, Provider, mls_id};
-use crate::crypto::group_name::EXPORTER_LABEL;
+use crate::crypto::{group_name, whisper};
 use crate::error::Error;
 
 /// A new group of epoch 0 with this device alone.
@@ -63,9 +63,17 @@ pub fn leaves_of(group: &MlsGroup, identity: IdentityId) -> Vec<LeafNodeIndex> {
     leaves(group).into_iter().filter(|(_, leaf)| leaf.id.identity == identity).map(|(index, _)| index).collect()
 }
 
+/// The key under which this epoch's members whisper.
+pub fn whisper_key(provider: &Provider<'_>, group: &MlsGroup) -> Result<[u8; 32], Error> {
+    exported(provider, group, whisper::EXPORTER_LABEL)
+}
+
 /// The secret under which this epoch's members exchange name keys.
 pub fn name_key_exporter(provider: &Provider<'_>, group: &MlsGroup) -> Result<[u8; 32], Error> {
-    let secret =
-        group.export_secret(provider.crypto(), EXPORTER_LABEL, group.group_id().as_slice(), 32).map_err(Error::mls)?;
+    exported(provider, group, group_name::EXPORTER_LABEL)
+}
+
+fn exported(provider: &Provider<'_>, group: &MlsGroup, label: &str) -> Result<[u8; 32], Error> {
+    let secret = group.export_secret(provider.crypto(), label, group.group_id().as_slice(), 32).map_err(Error::mls)?;
     secret.try_into().map_err(|_| Error::Mls("length of an exported secret".into()))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use qpq_proto::ids::{IdentityId, MessageId};
+use qpq_proto::time::Timestamp;
 
 use super::rows::MessageRow;
 use super::{KeyValue, Store, StoreError, Table};
@@ -63,6 +64,28 @@ impl Store for MemoryStore {
         Ok(self.position(conversation, sender, id).map(|index| self.messages[index].clone()))
     }
 
+    fn message_numbered(&self, conversation: ConversationId, number: u64) -> Result<Option<MessageRow>, StoreError> {
+        let fits = |row: &&MessageRow| row.conversation == conversation && row.number == number && !row.held;
+        Ok(self.messages.iter().find(fits).cloned())
+    }
+
+    fn messages_called(&self, conversation: ConversationId, id: MessageId) -> Result<Vec<MessageRow>, StoreError> {
+        let fits = |row: &&MessageRow| row.conversation == conversation && row.id == id;
+        Ok(self.messages.iter().filter(fits).cloned().collect())
+    }
+
+    fn expired_messages(&self, now: Timestamp, limit: usize) -> Result<Vec<MessageRow>, StoreError> {
+        let over = |row: &&MessageRow| row.expires_at.is_some_and(|at| at <= now);
+        Ok(self.messages.iter().filter(over).take(limit).cloned().collect())
+    }
+
+    fn delete_message(&mut self, message: &MessageRow) -> Result<(), StoreError> {
+        if let Some(index) = self.position(message.conversation, message.sender, message.id) {
+            self.messages.remove(index);
+        }
+        Ok(())
+    }
+
     fn update_message(&mut self, message: &MessageRow) -> Result<(), StoreError> {
         if let Some(index) = self.position(message.conversation, message.sender, message.id) {
             self.messages[index] = message.clone();
@@ -110,5 +133,9 @@ impl Store for MemoryStore {
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let rows = self.events.iter().enumerate().skip(after as usize).take(limit);
         Ok(rows.map(|(index, event)| (index as u64 + 1, event.clone())).collect())
+    }
+
+    fn newest_event(&self) -> Result<u64, StoreError> {
+        Ok(self.events.len() as u64)
     }
 }

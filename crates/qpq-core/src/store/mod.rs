@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+pub mod notes;
 pub mod rows;
 #[cfg(test)]
 mod snapshot_tests;
@@ -9,6 +10,7 @@ mod snapshot_tests;
 pub mod suite;
 
 use qpq_proto::ids::{IdentityId, MessageId};
+use qpq_proto::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,6 +37,14 @@ pub trait Store {
         sender: IdentityId,
         id: MessageId,
     ) -> Result<Option<MessageRow>, StoreError>;
+    /// The message that people refer to by this number.
+    fn message_numbered(&self, conversation: ConversationId, number: u64) -> Result<Option<MessageRow>, StoreError>;
+    /// All messages with this id: one, unless somebody took the id of another's message.
+    fn messages_called(&self, conversation: ConversationId, id: MessageId) -> Result<Vec<MessageRow>, StoreError>;
+    /// Messages whose time was up by `now`, at most `limit`.
+    fn expired_messages(&self, now: Timestamp, limit: usize) -> Result<Vec<MessageRow>, StoreError>;
+    /// Removes a message.
+    fn delete_message(&mut self, message: &MessageRow) -> Result<(), StoreError>;
     /// Replaces a message that is there.
     fn update_message(&mut self, message: &MessageRow) -> Result<(), StoreError>;
     /// The newest `limit` shown messages, oldest first: in the order of the log, waiting ones last. With `before`
@@ -55,6 +65,8 @@ pub trait Store {
     fn append_event(&mut self, event: &[u8]) -> Result<u64, StoreError>;
     /// Events after a position, in order.
     fn events(&self, after: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+    /// The position of the newest event; 0 when there is none.
+    fn newest_event(&self) -> Result<u64, StoreError>;
 }
 
 /// A key and its value.
@@ -97,6 +109,8 @@ pub enum Table {
     Tracks = 16,
     /// Group → [`rows::RepairRow`], while something is to be mended.
     Repairs = 17,
+    /// (conversation, message, what, who) → [`notes::NoteRow`].
+    Notes = 18,
 }
 
 /// The storage failed.

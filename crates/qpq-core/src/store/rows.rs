@@ -83,6 +83,12 @@ pub struct ContactRow {
     pub claimed_name: Option<UserName>,
     pub trust: Trust,
     pub replaced_by: Option<IdentityId>,
+    /// The user has had to do with them by own choice; what others begin is a request.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub is_known: bool,
+    /// The user does not want to hear of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_blocked: bool,
     /// The newest manifest that was verified, encoded.
     #[serde(with = "serde_bytes")]
     pub manifest: Vec<u8>,
@@ -118,6 +124,9 @@ pub struct GroupRow {
     /// This device has been in the group before, and knows it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub was_in: bool,
+    /// How many milliseconds messages stay; none for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_after: Option<u64>,
     /// When this device last refreshed its leaf.
     pub refreshed: Timestamp,
 }
@@ -147,6 +156,12 @@ pub struct ConversationRow {
     /// The group that the other one made first; its Welcome is on the way.
     #[serde(default)]
     pub expects: Option<GroupId>,
+    /// Begun by this stranger, and not accepted: it can be read, and nothing leaves this device for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<IdentityId>,
+    /// No signals, and no part in what is counted as unread.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_muted: bool,
 }
 
 /// A request that the server has not answered.
@@ -219,6 +234,19 @@ pub enum WishKind {
     /// Say something that is not for people: an encoded content.
     Tell {
         content: serde_bytes::ByteBuf,
+    },
+    /// Say something about a message (a reaction, an edit, a deletion): an encoded content.
+    Annotate {
+        content: serde_bytes::ByteBuf,
+    },
+    /// Tell the authors that their messages are here, or were read.
+    Receipt {
+        is_read: bool,
+        messages: Vec<MessageId>,
+    },
+    /// How many milliseconds messages stay; none for ever.
+    SetExpiry {
+        after: Option<u64>,
     },
 }
 
@@ -353,6 +381,8 @@ pub struct MessageRow {
     pub status: MessageStatus,
     /// Not shown, because the sending device is not in its identity's manifest.
     pub held: bool,
+    /// When it disappears, by this device's clock.
+    pub expires_at: Option<Timestamp>,
     /// The text that can be searched.
     pub text: String,
     /// Encoded [`qpq_proto::content::Content`].
@@ -402,6 +432,17 @@ pub enum EventRowKind {
     UntrustedDevice { who: IdentityId, device: DeviceId },
     Gap { count: u64, reason: String },
     Refused { what: String, reason: String },
+    Edited { sender: IdentityId, id: MessageId },
+    Deleted { sender: IdentityId, id: MessageId },
+    Reaction { by: IdentityId, sender: IdentityId, id: MessageId, emoji: String, removed: bool },
+    Receipt { by: IdentityId, device: DeviceId, is_read: bool, messages: Vec<MessageId> },
+    Request { by: IdentityId },
+    ExpiryChanged { by: IdentityId, after: Option<u64> },
+}
+
+/// Rows that are older than a field which is nearly always set.
+fn yes() -> bool {
+    true
 }
 
 macro_rules! row {

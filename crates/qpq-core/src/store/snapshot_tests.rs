@@ -59,6 +59,8 @@ fn rows_keep_their_bytes() {
         claimed_name: None,
         trust: Trust::Verified,
         replaced_by: None,
+        is_known: true,
+        is_blocked: false,
         manifest: vec![9],
         devices: [(device, [1; 32])].into(),
     };
@@ -83,6 +85,7 @@ fn rows_keep_their_bytes() {
         joined_by: Some((identity, device)),
         joined: Epoch(5),
         was_in: false,
+        expires_after: None,
         refreshed: Timestamp(4),
     };
     check(
@@ -98,6 +101,8 @@ fn rows_keep_their_bytes() {
         last_number: 3,
         read_number: 4,
         expects: None,
+        requested_by: None,
+        is_muted: false,
     };
     check(
         "conversation",

@@ -15,6 +15,8 @@ pub fn check(store: &mut dyn Store) {
     scans_are_ordered_and_bounded(store);
     messages_are_unique_and_in_log_order(store);
     held_messages_are_not_shown(store);
+    messages_are_found_in_all_ways(store);
+    messages_disappear(store);
     events_have_positions(store);
 }
 
@@ -73,6 +75,61 @@ fn held_messages_are_not_shown(store: &mut dyn Store) {
     assert_eq!(store.held_messages(held.sender).unwrap(), [held]);
 }
 
+fn messages_are_found_in_all_ways(store: &mut dyn Store) {
+    let conversation = ConversationId::Group(GroupId([6; 16]));
+    let texts = ["Straße 漢字かな", "a \"quoted\" word", "100% sure_ly", "rtl \u{5e9}\u{5dc}\u{5d5}\u{5dd}"];
+    for (number, text) in (1..).zip(texts) {
+        let row = MessageRow { text: text.into(), ..message(conversation, number, Some(number)) };
+        store.insert_message(&row).unwrap();
+    }
+    let cases: [(&str, &[u64]); 10] = [
+        ("straße", &[1]),
+        ("漢字", &[1]),
+        ("漢字か", &[1]),
+        ("\"quoted\"", &[2]),
+        ("quoted WORD a", &[2]),
+        ("%", &[3]),
+        ("re_ly", &[3]),
+        ("OR AND NOT *", &[]),
+        ("\u{5e9}\u{5dc}\u{5d5}", &[4]),
+        ("uote", &[2]),
+    ];
+    for (words, expected) in cases {
+        let found: Vec<u64> =
+            store.messages(conversation, None, 10, Some(words)).unwrap().iter().map(|row| row.number).collect();
+        assert_eq!(found, expected, "{words}");
+    }
+    let mut changed = store.message_numbered(conversation, 2).unwrap().unwrap();
+    changed.text = "other words".into();
+    store.update_message(&changed).unwrap();
+    assert!(store.messages(conversation, None, 10, Some("quoted")).unwrap().is_empty());
+    assert_eq!(store.messages(conversation, None, 10, Some("other words")).unwrap().len(), 1);
+    // The id of another's message, taken by somebody else.
+    let taken = MessageRow { sender: IdentityId([5; 32]), number: 9, ..changed.clone() };
+    store.insert_message(&taken).unwrap();
+    assert_eq!(store.messages_called(conversation, changed.id).unwrap(), [changed, taken]);
+    assert_eq!(store.message_numbered(conversation, 77).unwrap(), None);
+}
+
+fn messages_disappear(store: &mut dyn Store) {
+    let conversation = ConversationId::Group(GroupId([5; 16]));
+    for (number, expires_at) in [(1, Some(10)), (2, None), (3, Some(20)), (4, Some(30))] {
+        let expires_at = expires_at.map(Timestamp);
+        let row = MessageRow { expires_at, ..message(conversation, number, Some(number)) };
+        store.insert_message(&row).unwrap();
+    }
+    assert!(store.expired_messages(Timestamp(9), 10).unwrap().is_empty());
+    let due = store.expired_messages(Timestamp(20), 10).unwrap();
+    assert_eq!(due.iter().map(|row| row.number).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(store.expired_messages(Timestamp(20), 1).unwrap().len(), 1);
+    for row in due {
+        store.delete_message(&row).unwrap();
+    }
+    assert!(store.messages(conversation, None, 10, Some("text 1")).unwrap().is_empty());
+    assert_eq!(store.messages(conversation, None, 10, None).unwrap().len(), 2);
+    assert!(store.expired_messages(Timestamp(20), 10).unwrap().is_empty());
+}
+
 fn events_have_positions(store: &mut dyn Store) {
     let first = store.append_event(b"one").unwrap();
     assert_eq!(store.append_event(b"two").unwrap(), first + 1);
@@ -80,6 +137,7 @@ fn events_have_positions(store: &mut dyn Store) {
     assert_eq!(events, [(first, b"one".to_vec()), (first + 1, b"two".to_vec())]);
     assert_eq!(store.events(first, 10).unwrap().len(), 1);
     assert_eq!(store.events(first - 1, 1).unwrap().len(), 1);
+    assert_eq!(store.newest_event().unwrap(), first + 1);
 }
 
 fn message(conversation: ConversationId, number: u64, seq: Option<u64>) -> MessageRow {
@@ -94,6 +152,7 @@ fn message(conversation: ConversationId, number: u64, seq: Option<u64>) -> Messa
         received_at: Timestamp(number),
         status: MessageStatus::Received,
         held: false,
+        expires_at: None,
         text: format!("Some text {number}"),
         content: vec![1],
     }

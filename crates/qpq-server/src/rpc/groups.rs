@@ -73,6 +73,23 @@ impl groups::Server for Groups {
         Ok(())
     }
 
+    async fn whisper(
+        self: Rc<Self>,
+        params: groups::WhisperParams,
+        _results: groups::WhisperResults,
+    ) -> Result<(), capnp::Error> {
+        let Right { connection, caller } = &*self.0;
+        // Nobody waits for the answer: what is refused is lost, as it may be anyway.
+        let _ = call(connection, "groups.whisper", async {
+            let params = readable(params.get())?;
+            let group = GroupId(read::array("group", params.get_group())?);
+            let payload = read::some_bytes("whisper", params.get_payload(), limits::WHISPER)?;
+            connection.service().whisper(caller, group, &payload)
+        })
+        .await;
+        Ok(())
+    }
+
     async fn leave(
         self: Rc<Self>,
         params: groups::LeaveParams,

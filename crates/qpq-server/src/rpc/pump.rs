@@ -58,6 +58,12 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client) -> &'static str {
                 request.get().set_left(left);
                 notice = Some(answered(request.send().promise));
             }
+            Delivery::Whisper(whisper) => {
+                let mut request = sink.whisper_request();
+                request.get().set_group(&whisper.group.0);
+                request.get().set_payload(&whisper.payload);
+                notice = Some(answered(request.send().promise));
+            }
             Delivery::End(StreamEnd::Replaced) => return "this device has connected again",
         }
     }

@@ -9,7 +9,7 @@ use qpq_proto::stream::LogId;
 
 use crate::store::log::Grown;
 
-use super::stream::mailbox::{Mailbox, StreamEnd};
+use super::stream::mailbox::{Mailbox, StreamEnd, Whisper};
 
 /// Which streams are open, and which groups they follow.
 #[derive(Default)]
@@ -75,6 +75,20 @@ impl Hub {
         self.streams().unfollow(group, device, mailbox);
     }
 
+    /// Hands a whisper to the other devices that follow the group. False: this one does not follow it itself.
+    pub fn whisper(&self, from: DeviceId, whisper: &Whisper) -> bool {
+        let streams = self.streams();
+        let Some(followers) = streams.by_group.get(&whisper.group).filter(|all| all.contains_key(&from)) else {
+            return false;
+        };
+        for (device, mailbox) in followers {
+            if *device != from {
+                mailbox.whisper(whisper.clone());
+            }
+        }
+        true
+    }
+
     /// Tells a device that it should publish key packages, if it is online.
     pub fn stock_is_low(&self, device: DeviceId, left: u32) {
         if let Some(mailbox) = self.streams().by_device.get(&device) {
@@ -123,6 +137,25 @@ mod tests {
 
     fn grown(head: u64) -> [Grown; 1] {
         [Grown::Group { group: GROUP, head: Seq(head), roster: false }]
+    }
+
+    #[test]
+    fn whispers_reach_the_others_and_are_never_many() {
+        let (hub, other) = (Hub::default(), DeviceId([3; 16]));
+        let (mine, theirs) = (hub.open(DEVICE), hub.open(other));
+        let whisper = |text: u8| Whisper { group: GROUP, payload: Arc::from([text]) };
+        hub.follow(GROUP, other, &theirs);
+        assert!(!hub.whisper(DEVICE, &whisper(0)), "only who follows the group whispers in it");
+        hub.follow(GROUP, DEVICE, &mine);
+        for number in 0..100 {
+            assert!(hub.whisper(DEVICE, &whisper(number)));
+        }
+        assert!(matches!(mine.take_work(), Work::Nothing { .. }));
+        let mut heard = vec![];
+        while let Work::Whisper(whisper) = theirs.take_work() {
+            heard.push(whisper.payload[0]);
+        }
+        assert_eq!(heard, (68..100).collect::<Vec<u8>>());
     }
 
     #[test]

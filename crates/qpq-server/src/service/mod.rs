@@ -154,6 +154,7 @@ impl Service {
             domain: self.options.domain.clone(),
             software: concat!("qpq-server ", env!("CARGO_PKG_VERSION")).into(),
             incarnation: self.incarnation,
+            now: self.clock.now(),
         }
     }
 

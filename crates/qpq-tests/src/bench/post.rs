@@ -176,6 +176,7 @@ pub fn state(admin: IdentityId) -> GroupState {
         rename: Who::Members,
         name: vec![],
         name_key: vec![],
+        expires_after: None,
     }
 }
 

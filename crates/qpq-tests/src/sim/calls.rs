@@ -64,6 +64,8 @@ async fn deliver(
             }
             Delivery::CaughtUp(subscriptions) => say(Down::CaughtUp(subscriptions)),
             Delivery::KeyPackagesLow(left) => say(Down::KeyPackagesLow(left)),
+            // Nothing is done with them that could go wrong.
+            Delivery::Whisper(_) => {}
             Delivery::End(_) => return Ok(()),
         }
     }

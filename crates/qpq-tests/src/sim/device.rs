@@ -306,7 +306,7 @@ impl World {
                     self.order(index, Up::Acknowledge(positions));
                 }
                 Effect::Answer(_) | Effect::Settled { .. } | Effect::Sent { .. } => {}
-                Effect::LookedUp { .. } | Effect::NewEvents => {}
+                Effect::LookedUp { .. } | Effect::NewEvents | Effect::Whisper { .. } | Effect::Typing { .. } => {}
             }
         }
         // The engine goes through its groups in the order of their ids, which are random.
@@ -337,7 +337,7 @@ impl World {
         };
         let name = self.devices[index].account.name.clone();
         match input {
-            Input::Command(_) => {}
+            Input::Command(_) | Input::Whisper { .. } => {}
             Input::Connected(_) => self.tell(format_args!("{name} is connected{fate}")),
             Input::Disconnected => self.tell(format_args!("{name} is disconnected{fate}")),
             Input::Entries(entries) => {

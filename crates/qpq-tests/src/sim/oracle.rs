@@ -308,7 +308,13 @@ impl World {
                 | EventRowKind::Removed { .. }
                 | EventRowKind::Left
                 | EventRowKind::Renamed { .. }
-                | EventRowKind::RoleChanged { .. },
+                | EventRowKind::RoleChanged { .. }
+                | EventRowKind::Edited { .. }
+                | EventRowKind::Deleted { .. }
+                | EventRowKind::Reaction { .. }
+                | EventRowKind::Receipt { .. }
+                | EventRowKind::Request { .. }
+                | EventRowKind::ExpiryChanged { .. },
             ) => {}
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use qpq_core::engine::{Answer, Command, Effect, Input};
+use qpq_core::store::Store as _;
 use qpq_core::store::rows::{ContactRow, ConversationRow, GroupRow, Row as _, WishKind};
 use qpq_core::view::{ConversationId, ConversationState};
 use qpq_proto::content::Body;
@@ -101,6 +102,7 @@ impl World {
                 self.change(index, id, WishKind::SetAdmin { who: other, is_admin })
             }
             (82..87, Some(id)) => self.change(index, id, WishKind::UpdateKey),
+            (87, Some(id)) if self.plan.receipts => self.react(index, id),
             (87..89, Some(id)) => self.command(index, "marks as read", Command::MarkRead(id)).map(|_| ()),
             (89..93, _) => {
                 self.meet(index, other)?;
@@ -123,9 +125,17 @@ impl World {
         let what = format!("writes {text} to {}", self.conversation_name(index, conversation)?);
         self.oracle.writing = Some(text.clone());
         let (body, fallback) = (Body::Text(text), String::new());
-        self.command(index, &what, Command::Send { conversation, body, fallback })?;
+        self.command(index, &what, Command::Send { conversation, body, fallback, in_reply_to: None })?;
         self.oracle.writing = None;
         Ok(())
+    }
+
+    /// Reacts to one of the newest messages, if there is any.
+    fn react(&mut self, index: usize, conversation: ConversationId) -> Result<()> {
+        let newest = self.devices[index].store.messages(conversation, None, 10, None)?;
+        let Some(number) = self.random.pick(&newest).map(|row| row.number) else { return Ok(()) };
+        let (emoji, removed) = ("👍".to_owned(), self.random.chance(300));
+        self.command(index, "reacts", Command::React { conversation, number, emoji, removed }).map(|_| ())
     }
 
     fn change(&mut self, index: usize, conversation: ConversationId, kind: WishKind) -> Result<()> {

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use qpq_core::engine::SILENT;
+use qpq_core::store::rows::set_number;
 use qpq_proto::code::{Code, Refusal};
 
 use super::agenda::{Agenda, Event, MILLISECOND, SECOND};
@@ -58,7 +60,10 @@ impl World {
         let network = Network::new(agenda.clone(), Random::new(seed, 3), plan.clone());
         let mut server = Server::new(agenda.clone(), &template.database)?;
         server.start(Some(pace.clone()))?;
-        let devices: Vec<_> = template.people.iter().take(plan.people).map(Device::new).collect();
+        let mut devices: Vec<_> = template.people.iter().take(plan.people).map(Device::new).collect();
+        for device in &mut devices {
+            set_number(&mut device.store, SILENT, u64::from(!plan.receipts))?;
+        }
         let oracle = Oracle::new(devices.iter().map(|device| device.account.device).collect());
         let world = Self {
             options,

@@ -27,22 +27,10 @@ impl History {
         let (id, limit) = match self.conversation {
             None => (ctx.current()?, self.limit),
             Some(Target::Number(limit)) => (ctx.current()?, limit),
-            Some(target) => (existing(&target, ctx)?, self.limit),
+            Some(target) => (target.existing(ctx)?, self.limit),
         };
         show(ctx, id, limit, self.search.as_deref())
     }
-}
-
-/// Reading needs no server when the person is known already.
-fn existing(target: &Target, ctx: &mut Ctx) -> Result<ConversationId, Failure> {
-    if let Target::User(user) = target {
-        let known = ctx.client()?.contacts()?.into_iter().find(|contact| contact.name.as_ref() == Some(user.name()));
-        if let Some(contact) = known {
-            return Ok(ConversationId::Direct(contact.identity));
-        }
-        ctx.connected()?;
-    }
-    target.resolve(ctx)
 }
 
 /// Prints messages as `recv` does.

@@ -2,7 +2,9 @@
 //!
 //! The same [`Command`] is parsed from the command line and from the lines of the REPL.
 
+mod block;
 mod completions;
+mod contact;
 mod demo;
 mod doctor;
 pub mod group;
@@ -10,10 +12,13 @@ mod help;
 mod history;
 mod list;
 mod login;
+mod message;
 mod recv;
 mod register;
 mod repl;
-mod send;
+mod requests;
+pub mod send;
+mod settings;
 mod status;
 mod sync;
 mod trust;
@@ -52,6 +57,19 @@ pub enum Command {
     Verify(verify::Verify),
     Trust(trust::Trust),
     Status(status::Status),
+    Contact(contact::Contact),
+    Reply(message::reply::Reply),
+    React(message::react::React),
+    Edit(message::edit::Edit),
+    Delete(message::delete::Delete),
+    Info(message::info::Info),
+    Requests(requests::Requests),
+    Accept(requests::Accept),
+    Block(block::Block),
+    Unblock(block::Unblock),
+    Mute(settings::Mute),
+    TypingNotify(settings::TypingNotify),
+    Disappear(settings::Disappear),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Help(help::Help),
@@ -85,6 +103,19 @@ impl Command {
             Self::Verify(command) => command.run(ctx),
             Self::Trust(command) => command.run(ctx),
             Self::Status(command) => command.run(ctx),
+            Self::Contact(command) => command.run(ctx),
+            Self::Reply(command) => command.run(ctx),
+            Self::React(command) => command.run(ctx),
+            Self::Edit(command) => command.run(ctx),
+            Self::Delete(command) => command.run(ctx),
+            Self::Info(command) => command.run(ctx),
+            Self::Requests(command) => command.run(ctx),
+            Self::Accept(command) => command.run(ctx),
+            Self::Block(command) => command.run(ctx),
+            Self::Unblock(command) => command.run(ctx),
+            Self::Mute(command) => command.run(ctx),
+            Self::TypingNotify(command) => command.run(ctx),
+            Self::Disappear(command) => command.run(ctx),
             Self::Doctor(command) => command.run(ctx),
             Self::Completions(command) => command.run(ctx),
             Self::Help(command) => command.run(ctx),

@@ -159,7 +159,9 @@ impl Printer {
                 let row = message::row(message, label.as_deref().filter(|_| !is_direct), &layout);
                 day.into_iter().filter(|_| self.output.is_terminal).chain([row]).collect()
             }
-            EventKind::Message(_) | EventKind::Sent { .. } | EventKind::NotSent { .. } => Vec::new(),
+            EventKind::Message(_) | EventKind::Receipt { .. } | EventKind::Sent { .. } | EventKind::NotSent { .. } => {
+                Vec::new()
+            }
             EventKind::Joined { .. }
             | EventKind::MemberAdded { .. }
             | EventKind::MemberRemoved { .. }
@@ -170,7 +172,14 @@ impl Printer {
             | EventKind::KeyChanged { .. }
             | EventKind::UntrustedDevice { .. }
             | EventKind::Gap { .. }
-            | EventKind::Refused { .. } => event::line(event, label.as_deref(), layout.theme).into_iter().collect(),
+            | EventKind::Refused { .. }
+            | EventKind::Edited(_)
+            | EventKind::Deleted(_)
+            | EventKind::Reaction { .. }
+            | EventKind::Request { .. }
+            | EventKind::ExpiryChanged { .. } => {
+                event::line(event, label.as_deref(), layout.theme).into_iter().collect()
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::io::{self, Read as _};
 
 use clap::Args;
-use qpq_client::{Error, limits};
+use qpq_client::{ConversationId, Error, MessageId, limits};
 
 use crate::context::Ctx;
 use crate::exit::Failure;
+use crate::repl::chat;
 use crate::target::Target;
 use crate::view::conversation;
 use crate::view::json::{self, SendLine};
@@ -33,28 +34,36 @@ impl Send {
         let client = ctx.connected()?;
         let id = self.to.resolve(ctx)?;
         let message = client.send_text(id, &text)?;
-        let conversation = ctx.conversation(id)?;
-        let line = |status| SendLine {
-            kind: "send",
-            id: message.to_string(),
-            conversation: json::address(&conversation),
-            status,
-        };
-        match ctx.wait("waiting for the server", |slice| client.wait_sent(message, slice)) {
-            Ok(()) => ctx.output.show(&line("sent"), &format!("sent to {}", conversation::label(&conversation))),
-            Err(Failure::Client(Error::Offline(_) | Error::TimedOut(_))) => {
-                if ctx.output.json {
-                    ctx.output.line(&json::line(&line("waiting")))?;
-                }
-                let why = client.status()?.detail;
-                let text = format!(
-                    "the server did not confirm the message in time ({why}); it is stored and goes out with the next \
-                     connection, for example with `qpq sync`"
-                );
-                Err(Failure::Offline(text))
+        confirm(ctx, id, message)
+    }
+}
+
+/// Waits until the server has the message, and says so.
+pub fn confirm(ctx: &mut Ctx, id: ConversationId, message: MessageId) -> Result<(), Failure> {
+    let client = ctx.client()?;
+    let conversation = ctx.conversation(id)?;
+    let stored = chat::find(&client, id, message)?;
+    let line = |status| SendLine {
+        kind: "send",
+        id: message.to_string(),
+        conversation: json::address(&conversation),
+        status,
+        number: stored.as_ref().map(|stored| stored.number),
+    };
+    match ctx.wait("waiting for the server", |slice| client.wait_sent(message, slice)) {
+        Ok(()) => ctx.output.show(&line("sent"), &format!("sent to {}", conversation::label(&conversation))),
+        Err(Failure::Client(Error::Offline(_) | Error::TimedOut(_))) => {
+            if ctx.output.json {
+                ctx.output.line(&json::line(&line("waiting")))?;
             }
-            Err(failure) => Err(failure),
+            let why = client.status()?.detail;
+            let text = format!(
+                "the server did not confirm the message in time ({why}); it is stored and goes out with the next \
+                 connection, for example with `qpq sync`"
+            );
+            Err(Failure::Offline(text))
         }
+        Err(failure) => Err(failure),
     }
 }
 

@@ -14,6 +14,12 @@ pub fn send(ctx: &mut Ctx, text: &str) -> Result<(), Failure> {
     let id = ctx.current()?;
     let client = ctx.client()?;
     let message = client.send_text(id, text)?;
+    sent(ctx, id, message)
+}
+
+/// Shows a message that is stored and on its way.
+pub fn sent(ctx: &mut Ctx, id: ConversationId, message: MessageId) -> Result<(), Failure> {
+    let client = ctx.client()?;
     match &ctx.session {
         Some(session) if session.interactive => show(ctx, &client, id, message),
         Some(_) | None => report(ctx, id, message),
@@ -25,8 +31,15 @@ fn report(ctx: &mut Ctx, id: ConversationId, message: MessageId) -> Result<(), F
     if !ctx.output.json {
         return Ok(());
     }
+    let number = find(&ctx.client()?, id, message)?.map(|stored| stored.number);
     let conversation = json::address(&ctx.conversation(id)?);
-    ctx.output.line(&json::line(&SendLine { kind: "send", id: message.to_string(), conversation, status: "waiting" }))
+    ctx.output.line(&json::line(&SendLine {
+        kind: "send",
+        id: message.to_string(),
+        conversation,
+        status: "waiting",
+        number,
+    }))
 }
 
 /// Replaces the typed line by the message's row, with a mark that shows whether the server has it.
@@ -61,7 +74,8 @@ fn is_sent(client: &Client, message: MessageId, timeout: Duration) -> Result<boo
     }
 }
 
-fn find(client: &Client, id: ConversationId, message: MessageId) -> Result<Option<Message>, Error> {
+/// A message that was stored just now.
+pub fn find(client: &Client, id: ConversationId, message: MessageId) -> Result<Option<Message>, Error> {
     Ok(client.history(id, None, RECENT, None)?.into_iter().find(|stored| stored.id == message))
 }
 

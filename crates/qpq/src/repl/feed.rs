@@ -104,7 +104,8 @@ impl Worker {
                 let day = self.shared.new_day(message, &layout).filter(|_| self.output.is_terminal);
                 day.into_iter().chain([message::row(message, label.as_deref(), &layout)]).collect()
             }
-            EventKind::Message(_) => Vec::new(),
+            // Marks: /info and /history show them.
+            EventKind::Message(_) | EventKind::Receipt { .. } => Vec::new(),
             EventKind::Sent { message } if self.shared.take_waiting(*message) => {
                 let place = event.conversation.as_ref().map(conversation::label).unwrap_or_default();
                 vec![layout.theme.event(&format!("— ↑ what waited for {place} is sent —"))]
@@ -121,7 +122,14 @@ impl Worker {
             | EventKind::KeyChanged { .. }
             | EventKind::UntrustedDevice { .. }
             | EventKind::Gap { .. }
-            | EventKind::Refused { .. } => event::line(event, label.as_deref(), layout.theme).into_iter().collect(),
+            | EventKind::Refused { .. }
+            | EventKind::Edited(_)
+            | EventKind::Deleted(_)
+            | EventKind::Reaction { .. }
+            | EventKind::Request { .. }
+            | EventKind::ExpiryChanged { .. } => {
+                event::line(event, label.as_deref(), layout.theme).into_iter().collect()
+            }
         }
     }
 

@@ -52,14 +52,25 @@ pub fn find(name: &str) -> Option<&'static Slash> {
 
 /// `/help`: everything on one screen of 80 by 24.
 pub fn overview(theme: Theme) -> String {
-    let mut lines = vec![theme.dim("text goes to the open conversation; //text begins with a slash; Tab completes")];
-    for slash in SLASHES {
-        let names: Vec<_> = [slash.name].iter().chain(slash.aliases).copied().collect();
-        let usage = format!("/{} {}", names.join("|"), slash.usage);
-        lines.push(format!("{} {}", theme.bold(&pad(usage.trim_end(), 44)), slash.about));
+    let mut lines = vec![theme.dim("plain text is sent; //text begins with a slash; Tab completes; /help COMMAND")];
+    let rows = SLASHES.len().div_ceil(2);
+    for row in 0..rows {
+        let cells = [SLASHES.get(row), SLASHES.get(row + rows)];
+        let cells: Vec<String> = cells.into_iter().flatten().map(|slash| cell(slash, theme)).collect();
+        lines.push(cells.concat().trim_end().to_owned());
     }
     lines.join("\n")
 }
+
+/// A command in one of the two columns.
+fn cell(slash: &Slash, theme: Theme) -> String {
+    let name = pad(&format!("/{}", slash.name), NAME);
+    format!("{}{}", theme.bold(&name), pad(slash.about, COLUMN - NAME))
+}
+
+/// Cells of a column, and of the name in it.
+const COLUMN: usize = 40;
+const NAME: usize = 15;
 
 /// `/help command`
 pub fn explain(name: &str, theme: Theme) -> Result<String, String> {
@@ -153,6 +164,19 @@ pub const SLASHES: &[Slash] = &[
     slash("rename", &[], &["group", "rename"], Some(0), "NAME", "rename this group"),
     slash("history", &["hist"], &["history"], None, "[N]", "earlier messages"),
     slash("search", &[], &["search"], Some(0), "WORDS", "find messages here"),
+    slash("reply", &[], &["reply"], Some(1), "N TEXT", "answer message N"),
+    slash("react", &[], &["react"], None, "N EMOJI [--remove]", "react to message N"),
+    slash("edit", &[], &["edit"], Some(1), "N TEXT", "change your message N"),
+    slash("delete", &[], &["delete"], None, "N", "take your message N back"),
+    slash("info", &[], &["info"], None, "N", "who has message N"),
+    slash("disappear", &[], &["disappear"], None, "30m|1h|1d|7d|off", "how long messages stay"),
+    slash("typing-notify", &[], &["typing-notify"], None, "on|off", "show that you type, read"),
+    slash("mute", &[], &["mute"], None, "[on|off]", "no signals from here"),
+    slash("requests", &[], &["requests"], None, "", "what strangers began"),
+    slash("accept", &[], &["accept"], None, "[@user|#group]", "take up a request"),
+    slash("block", &[], &["block"], None, "[@user]", "hear nothing of somebody"),
+    slash("unblock", &[], &["unblock"], None, "@user", "hear of somebody again"),
+    slash("contact", &[], &["contact"], None, "[import LINK]", "your link; pin another's"),
     slash("verify", &[], &["verify"], None, "[@user]", "the safety number"),
     slash("trust", &[], &["trust"], None, "@user [verified|unverified|rejected]", "how far you trust somebody"),
     slash("role", &[], &["group", "role"], None, "@user admin|member", "make somebody an admin, or not"),

@@ -11,7 +11,7 @@ pub fn text(content: &Content) -> String {
         Body::Edit { text, .. } => format!("(edited) {}", sanitize::text(text)),
         Body::Reaction { emoji, removed: false, .. } => format!("reacted with {}", sanitize::name(emoji, 8)),
         Body::Reaction { emoji, removed: true, .. } => format!("took back {}", sanitize::name(emoji, 8)),
-        Body::Delete { .. } => "deleted a message".into(),
+        Body::Delete { .. } => "(taken back)".into(),
         Body::Receipt { kind: ReceiptKind::Delivered, .. } => "received your messages".into(),
         Body::Receipt { kind: ReceiptKind::Read, .. } => "read your messages".into(),
         Body::Attachment(file) => attachment(file),

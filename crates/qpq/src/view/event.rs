@@ -3,12 +3,12 @@
 use qpq_client::{Contact, Event, EventKind};
 
 use super::style::Theme;
-use super::{people, sanitize};
+use super::{content, people, sanitize, time};
 
 /// What happened, for people; nothing for messages and for what only changes a mark.
 pub fn sentence(event: &Event) -> Option<String> {
     Some(match &event.kind {
-        EventKind::Message(_) | EventKind::Sent { .. } => return None,
+        EventKind::Message(_) | EventKind::Sent { .. } | EventKind::Receipt { .. } => return None,
         EventKind::NotSent { reason, .. } => format!("a message was not sent: {}", sanitize::line(reason)),
         EventKind::Joined { by } if by.is_self => "you are in".into(),
         EventKind::Joined { by } => format!("{} added you", people::in_sentence(by)),
@@ -36,6 +36,34 @@ pub fn sentence(event: &Event) -> Option<String> {
         EventKind::Refused { what, reason } => {
             format!("refused: {}: {}", sanitize::line(what), sanitize::line(reason))
         }
+        EventKind::Edited(message) => format!(
+            "{} changed message {}: {}",
+            people::in_sentence(&message.sender),
+            message.number,
+            content::preview(&message.content)
+        ),
+        EventKind::Deleted(message) => {
+            format!("{} took message {} back", people::in_sentence(&message.sender), message.number)
+        }
+        EventKind::Reaction { message, by, emoji, removed } => {
+            let (emoji, number) = (sanitize::name(emoji, 8), message.number);
+            let by = people::in_sentence(by);
+            if *removed {
+                format!("{by} took {emoji} back from {number}")
+            } else {
+                format!("{by} reacted with {emoji} to {number}")
+            }
+        }
+        EventKind::Request { by } => {
+            let by = people::in_sentence(by);
+            format!(
+                "{by}, whom you do not know, wants to talk: /accept {by} or /block {by}; nothing is sent until you accept"
+            )
+        }
+        EventKind::ExpiryChanged { by, after: Some(after) } => {
+            format!("{} lets messages disappear after {}", people::in_sentence(by), time::span(*after))
+        }
+        EventKind::ExpiryChanged { by, after: None } => format!("{} lets messages stay", people::in_sentence(by)),
     })
 }
 
@@ -59,6 +87,7 @@ fn needs_attention(kind: &EventKind) -> bool {
         EventKind::NotSent { .. }
         | EventKind::KeyChanged { .. }
         | EventKind::UntrustedDevice { .. }
+        | EventKind::Request { .. }
         | EventKind::Refused { .. } => true,
         EventKind::Message(_)
         | EventKind::Sent { .. }
@@ -69,6 +98,11 @@ fn needs_attention(kind: &EventKind) -> bool {
         | EventKind::Left
         | EventKind::Renamed { .. }
         | EventKind::RoleChanged { .. }
+        | EventKind::Edited(_)
+        | EventKind::Deleted(_)
+        | EventKind::Reaction { .. }
+        | EventKind::Receipt { .. }
+        | EventKind::ExpiryChanged { .. }
         | EventKind::Gap { .. } => false,
     }
 }

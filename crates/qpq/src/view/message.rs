@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use jiff::civil::Date;
-use qpq_client::{Message, MessageStatus};
+use qpq_client::{Message, MessageStatus, Quote};
 
 use super::style::Theme;
 use super::time::{Clock, day_name};
@@ -24,6 +24,10 @@ pub struct Layout {
 pub enum Mark {
     Waiting,
     Sent,
+    /// A device of somebody else has it.
+    Delivered,
+    /// Somebody has read it.
+    Read,
     Failed,
     /// Somebody else's, from a verified contact.
     Verified,
@@ -39,7 +43,14 @@ pub fn row(message: &Message, label: Option<&str>, layout: &Layout) -> String {
 pub fn row_with_mark(message: &Message, mark: Mark, label: Option<&str>, layout: &Layout) -> String {
     let theme = layout.theme;
     let label = label.map(|label| format!("[{label}] ")).unwrap_or_default();
-    let mut body = format!("{label}{}", content::text(&message.content));
+    let mut body = format!("{label}{}{}", content::text(&message.content), edited(message));
+    let above = message.quote.as_ref().map(quoted);
+    let below = reactions(message);
+    body.push_str(&below.map(|line| format!("\n{line}")).unwrap_or_default());
+    if let Some(above) = above {
+        // In front of the text, but behind the label that names the place.
+        body.insert_str(label.len(), &format!("{above}\n"));
+    }
     if let MessageStatus::Failed(reason) = &message.status {
         body += &format!("\n(not sent: {})", sanitize::line(reason));
     }
@@ -59,6 +70,37 @@ pub fn row_with_mark(message: &Message, mark: Mark, label: Option<&str>, layout:
         }
     }
     prefix + &lines.join(&format!("\n{indent}"))
+}
+
+/// `(edited)`
+fn edited(message: &Message) -> &'static str {
+    if message.notes.edited.is_some() { " (edited)" } else { "" }
+}
+
+/// The message that is answered, in one short line.
+fn quoted(quote: &Quote) -> String {
+    let (Some(number), Some(sender)) = (quote.number, &quote.sender) else {
+        return "↱ a message that is not here".into();
+    };
+    let text = if quote.text.is_empty() { "(taken back)".into() } else { sanitize::name(&quote.text, QUOTED) };
+    format!("↱ {number} {}: {text}", people::in_sentence(sender))
+}
+
+/// `👍 2  🎉 @bob`
+fn reactions(message: &Message) -> Option<String> {
+    let shown: Vec<String> = message
+        .notes
+        .reactions
+        .iter()
+        .map(|(emoji, who)| {
+            let emoji = sanitize::name(emoji, 8);
+            match &who[..] {
+                [one] => format!("{emoji} {}", people::in_sentence(one)),
+                many => format!("{emoji} {}", many.len()),
+            }
+        })
+        .collect();
+    (!shown.is_empty()).then(|| shown.join("  "))
 }
 
 /// A line above the first message of a day.
@@ -107,6 +149,8 @@ fn sender(message: &Message, theme: Theme) -> String {
 fn mark(message: &Message) -> Mark {
     match &message.status {
         MessageStatus::Waiting => Mark::Waiting,
+        MessageStatus::Sent if !message.notes.read_by.is_empty() => Mark::Read,
+        MessageStatus::Sent if message.notes.delivered > 0 => Mark::Delivered,
         MessageStatus::Sent => Mark::Sent,
         MessageStatus::Failed(_) => Mark::Failed,
         MessageStatus::Received if message.sender.is_self => Mark::Sent,
@@ -119,12 +163,16 @@ fn paint(mark: Mark, theme: Theme) -> String {
     match mark {
         Mark::Waiting => theme.dim("…"),
         Mark::Sent => theme.dim("↑"),
+        Mark::Delivered => theme.dim("○"),
+        Mark::Read => theme.good("●"),
         Mark::Failed => theme.alarm("!"),
         Mark::Verified => theme.good("✓"),
         Mark::None => " ".into(),
     }
 }
 
+/// Cells of a quoted text.
+const QUOTED: usize = 48;
 const NUMBER: usize = 4;
 const NAME: usize = 12;
 /// Time, number, name, mark, and the gaps between.

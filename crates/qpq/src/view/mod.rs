@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod event;
 pub mod message;
 pub mod people;
+pub mod qr;
 pub mod safety_number;
 pub mod table;
 

@@ -2,7 +2,7 @@
 
 use qpq_client::{
     Body, Contact, Content, Conversation, ConversationId, ConversationState, DeviceId, GroupId, GroupKind, IdentityId,
-    Message, MessageId, MessageStatus, Timestamp, Trust,
+    Message, MessageId, MessageStatus, Notes, Timestamp, Trust,
 };
 
 pub fn contact(name: &str, byte: u8) -> Contact {
@@ -11,6 +11,7 @@ pub fn contact(name: &str, byte: u8) -> Contact {
         name: Some(name.parse().expect("a good name")),
         trust: Trust::Unverified,
         replaced_by: None,
+        is_blocked: false,
         is_self: false,
     }
 }
@@ -33,6 +34,9 @@ pub fn message(text: &str) -> Message {
             fallback: String::new(),
             body: Body::Text(text.into()),
         },
+        quote: None,
+        expires_at: None,
+        notes: Notes::default(),
     }
 }
 
@@ -44,6 +48,9 @@ pub fn direct(title: &str, byte: u8) -> Conversation {
         state: ConversationState::Active,
         unread: 0,
         last: None,
+        is_request: false,
+        is_muted: false,
+        expires_after: None,
     }
 }
 
@@ -55,5 +62,8 @@ pub fn group(title: &str, id: [u8; 16]) -> Conversation {
         state: ConversationState::Active,
         unread: 0,
         last: None,
+        is_request: false,
+        is_muted: false,
+        expires_after: None,
     }
 }

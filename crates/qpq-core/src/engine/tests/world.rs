@@ -101,7 +101,7 @@ impl World {
 
     pub fn send(&mut self, node: usize, conversation: ConversationId, text: &str) -> MessageId {
         let (body, fallback) = (Body::Text(text.into()), String::new());
-        match self.command(node, Command::Send { conversation, body, fallback }) {
+        match self.command(node, Command::Send { conversation, body, fallback, in_reply_to: None }) {
             Answer::Message(id) => id,
             other => panic!("{other:?}"),
         }
@@ -132,6 +132,7 @@ impl World {
                 domain: "test".into(),
                 software: String::new(),
                 incarnation: 1,
+                now: Timestamp::default(),
             }),
         );
     }
@@ -201,7 +202,11 @@ impl World {
                 Effect::Acknowledge(positions) => self.delivery.acknowledge(machine.device, &positions),
                 Effect::Answer(answer) => machine.answer = Some(answer),
                 Effect::Settled { wish, result } => drop(machine.settled.insert(wish, result)),
-                Effect::Sent { .. } | Effect::LookedUp { .. } | Effect::NewEvents => {}
+                Effect::Sent { .. }
+                | Effect::LookedUp { .. }
+                | Effect::Whisper { .. }
+                | Effect::Typing { .. }
+                | Effect::NewEvents => {}
             }
         }
     }

@@ -5,8 +5,10 @@ use openmls::prelude::{MlsMessageBodyIn, MlsMessageIn, ProtocolMessage};
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::groups::{Post, PostOutcome};
 use qpq_proto::ids::{ContentHash, GroupId};
+use qpq_proto::limits;
 use tls_codec::DeserializeBytes as _;
 
+use crate::service::stream::mailbox::Whisper;
 use crate::service::{Caller, Service, refuse};
 use crate::store::group::{NewPost, PostResult};
 
@@ -21,6 +23,16 @@ impl Service {
         };
         self.metrics.posts.with_label_values(&[label]).inc();
         outcome
+    }
+
+    /// Passes a whisper on to the members' devices that are online; nothing of it is kept.
+    pub fn whisper(&self, caller: &Caller, group: GroupId, payload: &[u8]) -> Result<(), Refusal> {
+        if payload.len() > limits::WHISPER {
+            return Err(refuse::too_large("whisper", limits::WHISPER));
+        }
+        self.limits.posts.check(&caller.identity, &self.metrics)?;
+        let whisper = Whisper { group, payload: payload.into() };
+        if self.hub.whisper(caller.device, &whisper) { Ok(()) } else { Err(refuse::no_such_group()) }
     }
 
     async fn try_post(&self, caller: &Caller, id: GroupId, post: Post) -> Result<PostOutcome, Refusal> {

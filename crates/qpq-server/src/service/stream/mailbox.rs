@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use qpq_proto::ids::Seq;
+use qpq_proto::ids::{GroupId, Seq};
 use qpq_proto::limits;
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{LogId, Position};
@@ -33,6 +33,8 @@ struct State {
     /// Subscribe calls that have been answered.
     subscriptions: u32,
     stock: Option<u32>,
+    /// The newest ones; lost when the device does not keep up.
+    whispers: VecDeque<Whisper>,
     end: Option<StreamEnd>,
 }
 
@@ -50,8 +52,16 @@ struct Subscription {
 pub enum Work {
     End(StreamEnd),
     KeyPackagesLow(u32),
+    Whisper(Whisper),
     Read(Reading),
     Nothing { subscriptions: u32 },
+}
+
+/// What a member's device tells those that are online.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whisper {
+    pub group: GroupId,
+    pub payload: Arc<[u8]>,
 }
 
 /// A log with something to read.
@@ -110,6 +120,16 @@ impl Mailbox {
         self.changed.notify_one();
     }
 
+    /// Told after everything else, or never.
+    pub fn whisper(&self, whisper: Whisper) {
+        let mut state = self.state();
+        if state.whispers.len() == WHISPERS {
+            state.whispers.pop_front();
+        }
+        state.whispers.push_back(whisper);
+        self.changed.notify_one();
+    }
+
     pub fn end(&self, end: StreamEnd) {
         self.state().end = Some(end);
         self.changed.notify_one();
@@ -135,6 +155,9 @@ impl Mailbox {
                     rosters: subscription.rosters,
                 });
             }
+        }
+        if let Some(whisper) = state.whispers.pop_front() {
+            return Work::Whisper(whisper);
         }
         Work::Nothing { subscriptions: state.subscriptions }
     }
@@ -200,6 +223,9 @@ impl State {
     }
 }
 
+/// Whispers that wait for one device.
+const WHISPERS: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +235,7 @@ mod tests {
     fn reading(mailbox: &Mailbox) -> Option<Reading> {
         match mailbox.take_work() {
             Work::Read(reading) => Some(reading),
-            Work::Nothing { .. } | Work::End(_) | Work::KeyPackagesLow(_) => None,
+            Work::Nothing { .. } | Work::End(_) | Work::KeyPackagesLow(_) | Work::Whisper(_) => None,
         }
     }
 

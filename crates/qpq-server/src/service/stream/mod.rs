@@ -12,7 +12,7 @@ use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
 use crate::store::log::{Batch, ReadLimit};
 
 use super::{Caller, Service, refuse};
-use mailbox::{Mailbox, Reading, Work};
+use mailbox::{Mailbox, Reading, Whisper, Work};
 
 pub use mailbox::StreamEnd;
 
@@ -23,6 +23,8 @@ pub enum Delivery {
     /// Nothing is waiting in the logs of this many first subscriptions.
     CaughtUp(u32),
     KeyPackagesLow(u32),
+    /// Nobody minds if it is lost.
+    Whisper(Whisper),
     /// Nothing more will come.
     End(StreamEnd),
 }
@@ -99,6 +101,13 @@ impl Pump {
                         return Ok(Delivery::KeyPackagesLow(left));
                     }
                     mailbox.stock_is_low(left);
+                    break;
+                }
+                Work::Whisper(whisper) => {
+                    if entries.is_empty() {
+                        return Ok(Delivery::Whisper(whisper));
+                    }
+                    mailbox.whisper(whisper);
                     break;
                 }
                 Work::Read(reading) => {

@@ -150,6 +150,7 @@ impl Device {
             rename: Who::Admins,
             name: vec![],
             name_key: vec![],
+            expires_after: None,
         };
         let mls = MlsGroup::new_with_group_id(
             &self.provider,

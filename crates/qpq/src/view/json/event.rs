@@ -1,6 +1,6 @@
 //! Everything that happens besides messages.
 
-use qpq_client::{Contact, Event, EventKind, UserName};
+use qpq_client::{Contact, Event, EventKind, Message, UserName};
 use serde::Serialize;
 
 use super::super::time::rfc3339;
@@ -95,6 +95,58 @@ enum What<'a> {
         what: &'a str,
         reason: &'a str,
     },
+    Edited {
+        #[serde(flatten)]
+        of: Of<'a>,
+        text: &'a str,
+    },
+    Deleted {
+        #[serde(flatten)]
+        of: Of<'a>,
+    },
+    /// `by` reacts to the message `id`, which is the sender's.
+    Reaction {
+        #[serde(flatten)]
+        of: Of<'a>,
+        by: Option<&'a str>,
+        by_id: String,
+        emoji: &'a str,
+        removed: bool,
+    },
+    /// Own messages have come to a device (`delivered`), or were read.
+    Receipt {
+        status: &'static str,
+        by: Option<&'a str>,
+        by_id: String,
+        device: String,
+        ids: Vec<String>,
+    },
+    Request {
+        by: Option<&'a str>,
+        by_id: String,
+    },
+    /// How many seconds messages stay; none for ever.
+    Disappear {
+        after: Option<u64>,
+        by: Option<&'a str>,
+        by_id: String,
+    },
+}
+
+/// The message that an event is about.
+#[derive(Serialize)]
+struct Of<'a> {
+    id: String,
+    number: u64,
+    sender: Option<&'a str>,
+    sender_id: String,
+}
+
+impl<'a> Of<'a> {
+    fn new(message: &'a Message) -> Self {
+        let sender = &message.sender;
+        Self { id: message.id.to_string(), number: message.number, sender: name(sender), sender_id: id(sender) }
+    }
 }
 
 fn what(kind: &EventKind) -> What<'_> {
@@ -127,6 +179,22 @@ fn what(kind: &EventKind) -> What<'_> {
         }
         EventKind::Gap { count, reason } => What::Gap { count: *count, reason },
         EventKind::Refused { what, reason } => What::Refused { what, reason },
+        EventKind::Edited(message) => What::Edited { of: Of::new(message), text: message.content.text() },
+        EventKind::Deleted(message) => What::Deleted { of: Of::new(message) },
+        EventKind::Reaction { message, by, emoji, removed } => {
+            What::Reaction { of: Of::new(message), by: name(by), by_id: id(by), emoji, removed: *removed }
+        }
+        EventKind::Receipt { by, device, is_read, messages } => What::Receipt {
+            status: if *is_read { "read" } else { "delivered" },
+            by: name(by),
+            by_id: id(by),
+            device: device.to_string(),
+            ids: messages.iter().map(ToString::to_string).collect(),
+        },
+        EventKind::Request { by } => What::Request { by: name(by), by_id: id(by) },
+        EventKind::ExpiryChanged { by, after } => {
+            What::Disappear { after: after.map(|after| after.as_secs()), by: name(by), by_id: id(by) }
+        }
     }
 }
 

@@ -1,14 +1,19 @@
 //! A message, as `recv`, `history` and the REPL print it.
 
-use qpq_client::{Body, Content, Conversation, Message, MessageStatus, ReceiptKind, Trust, UserName};
+use qpq_client::{Body, Contact, Content, Conversation, Message, MessageStatus, ReceiptKind, Trust, UserName};
 use serde::Serialize;
 
 use super::super::time::rfc3339;
 
 /// The line of a message in `conversation`.
 pub fn message(message: &Message, conversation: &Conversation) -> String {
+    super::line(&message_line(message, conversation))
+}
+
+/// The object of that line.
+pub fn message_line<'a>(message: &'a Message, conversation: &'a Conversation) -> MessageLine<'a> {
     let sender = &message.sender;
-    super::line(&MessageLine {
+    MessageLine {
         kind_of_line: "message",
         id: message.id.to_string(),
         conversation: super::address(conversation),
@@ -23,13 +28,35 @@ pub fn message(message: &Message, conversation: &Conversation) -> String {
         received_at: rfc3339(message.received_at),
         number: message.number,
         status: status(&message.status),
+        request: conversation.is_request,
         in_reply_to: message.content.in_reply_to.map(|id| id.to_string()),
-        content: body(&message.content),
-    })
+        edited_at: message.notes.edited.map(rfc3339),
+        expires_at: message.expires_at.map(rfc3339),
+        reactions: message.notes.reactions.iter().map(|(emoji, who)| Reaction { emoji, by: names(who) }).collect(),
+        read_by: names(&message.notes.read_by),
+        delivered: message.notes.delivered,
+        content: if message.is_deleted() { BodyValue::Deleted } else { body(&message.content) },
+    }
 }
 
+fn names(who: &[Contact]) -> Vec<String> {
+    who.iter().map(|one| one.name.as_ref().map_or_else(|| one.identity.to_string(), ToString::to_string)).collect()
+}
+
+/// Who reacted how.
 #[derive(Serialize)]
-struct MessageLine<'a> {
+struct Reaction<'a> {
+    emoji: &'a str,
+    by: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// A message as an object.
+#[derive(Serialize)]
+pub struct MessageLine<'a> {
     #[serde(rename = "type")]
     kind_of_line: &'static str,
     id: String,
@@ -45,21 +72,60 @@ struct MessageLine<'a> {
     received_at: String,
     number: u64,
     status: &'static str,
+    request: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     in_reply_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reactions: Vec<Reaction<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    read_by: Vec<String>,
+    /// Devices of others that have it.
+    #[serde(skip_serializing_if = "is_zero")]
+    delivered: usize,
     content: BodyValue<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum BodyValue<'a> {
-    Text { text: &'a str },
-    Reaction { target: String, emoji: &'a str, removed: bool, fallback: &'a str },
-    Edit { target: String, text: &'a str, fallback: &'a str },
-    Delete { target: String, fallback: &'a str },
-    Receipt { kind: &'static str, targets: Vec<String>, fallback: &'a str },
-    Attachment { name: &'a str, media_type: &'a str, size: u64, fallback: &'a str },
-    Unknown { fallback: &'a str },
+    Text {
+        text: &'a str,
+    },
+    Reaction {
+        target: String,
+        emoji: &'a str,
+        removed: bool,
+        fallback: &'a str,
+    },
+    Edit {
+        target: String,
+        text: &'a str,
+        fallback: &'a str,
+    },
+    Delete {
+        target: String,
+        fallback: &'a str,
+    },
+    Receipt {
+        kind: &'static str,
+        targets: Vec<String>,
+        fallback: &'a str,
+    },
+    Attachment {
+        name: &'a str,
+        media_type: &'a str,
+        size: u64,
+        fallback: &'a str,
+    },
+    /// Taken back by its author.
+    Deleted,
+    Unknown {
+        fallback: &'a str,
+    },
 }
 
 fn status(status: &MessageStatus) -> &'static str {
@@ -111,7 +177,7 @@ mod tests {
             r#""sender_id":"0202020202020202020202020202020202020202020202020202020202020202","#,
             r#""device":"03030303030303030303030303030303","own":false,"verified":false,"#,
             r#""sent_at":"2023-11-14T22:13:20.000Z","received_at":"2023-11-14T22:13:20.123Z","number":7,"#,
-            r#""status":"received","content":{"type":"text","text":"hi \u001b[31m\n\"you\""}}"#,
+            r#""status":"received","request":false,"content":{"type":"text","text":"hi \u001b[31m\n\"you\""}}"#,
         );
         assert_eq!(line, expected);
     }

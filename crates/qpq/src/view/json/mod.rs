@@ -8,10 +8,10 @@ mod message;
 mod objects;
 
 pub use event::event;
-pub use message::message;
+pub use message::{MessageLine, message, message_line};
 pub use objects::{
-    ContactLine, DoctorLine, ProfileLine, SendLine, StatusLine, SyncLine, TroubleLine, VerifyLine, conversation,
-    group_info, member,
+    ChangeLine, ContactLine, DoctorLine, InfoLine, LinkLine, ProfileLine, SendLine, SettingLine, StatusLine, SyncLine,
+    TroubleLine, VerifyLine, conversation, group_info, member,
 };
 
 use qpq_client::{Conversation, ConversationId, GroupKind, Trust};

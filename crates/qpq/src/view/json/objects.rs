@@ -86,6 +86,8 @@ pub struct SendLine {
     pub id: String,
     pub conversation: String,
     pub status: &'static str,
+    /// How people refer to it.
+    pub number: Option<u64>,
 }
 
 /// `sync`.
@@ -120,6 +122,46 @@ pub struct ContactLine {
     pub identity: String,
     pub trust: &'static str,
     pub replaced_by: Option<String>,
+}
+
+/// `react`, `edit`, `delete`: the message that was changed.
+#[derive(Serialize)]
+pub struct ChangeLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub id: String,
+    pub number: u64,
+    pub conversation: String,
+}
+
+/// `info`.
+#[derive(Serialize)]
+pub struct InfoLine<'a> {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Of others, at the moment.
+    pub devices: usize,
+    pub delivered: usize,
+    pub read: usize,
+    pub message: super::MessageLine<'a>,
+}
+
+/// `contact`.
+#[derive(Serialize)]
+pub struct LinkLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub link: String,
+    pub name: String,
+    pub identity: String,
+}
+
+/// `typing-notify`.
+#[derive(Serialize)]
+pub struct SettingLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub on: bool,
 }
 
 /// `group …`: what the command left behind.
@@ -199,6 +241,11 @@ pub struct ConversationLine<'a> {
     state: &'static str,
     unread: u64,
     last_at: Option<String>,
+    /// A stranger began it, and it is not accepted.
+    request: bool,
+    muted: bool,
+    /// Seconds that messages stay; none for ever.
+    disappear: Option<u64>,
 }
 
 pub fn conversation(conversation: &Conversation) -> ConversationLine<'_> {
@@ -211,6 +258,9 @@ pub fn conversation(conversation: &Conversation) -> ConversationLine<'_> {
         state: state(conversation.state),
         unread: conversation.unread,
         last_at: conversation.last.as_ref().map(|message| rfc3339(message.received_at)),
+        request: conversation.is_request,
+        muted: conversation.is_muted,
+        disappear: conversation.expires_after.map(|after| after.as_secs()),
     }
 }
 
@@ -238,7 +288,7 @@ mod tests {
     fn a_conversation_line() {
         let expected = concat!(
             r#"{"type":"conversation","conversation":"@bob","kind":"direct","group":null,"title":"bob","#,
-            r#""state":"active","unread":0,"last_at":null}"#
+            r#""state":"active","unread":0,"last_at":null,"request":false,"muted":false,"disappear":null}"#
         );
         assert_eq!(line(&conversation(&samples::direct("bob", 2))), expected);
     }
@@ -259,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_send_line() {
-        let sent = SendLine { kind: "send", id: "01".into(), conversation: "@bob".into(), status: "sent" };
-        assert_eq!(line(&sent), r#"{"type":"send","id":"01","conversation":"@bob","status":"sent"}"#);
+        let sent =
+            SendLine { kind: "send", id: "01".into(), conversation: "@bob".into(), status: "sent", number: Some(3) };
+        assert_eq!(line(&sent), r#"{"type":"send","id":"01","conversation":"@bob","status":"sent","number":3}"#);
     }
 }
