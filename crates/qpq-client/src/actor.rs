@@ -170,7 +170,8 @@ struct Actor {
 impl Actor {
     fn run(&mut self, turns: &Receiver<Turn>) {
         let mut put_back = None;
-        let mut next_tick = Instant::now() + TICK;
+        // What has disappeared meanwhile is gone before anybody looks.
+        let mut next_tick = Instant::now();
         loop {
             // When it is due, however much else there is to do.
             if next_tick <= Instant::now() {

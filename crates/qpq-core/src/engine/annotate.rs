@@ -6,6 +6,7 @@ use std::time::Duration;
 use qpq_proto::content::{Body, Content, ReceiptKind};
 use qpq_proto::ids::{IdentityId, MessageId};
 use qpq_proto::limits;
+use qpq_proto::time::Timestamp;
 use qpq_trust::credential::LeafId;
 
 use super::Answer;
@@ -60,23 +61,42 @@ impl Ctx<'_> {
         let (in_reply_to, expires_after) = (None, None);
         let content =
             Content { id: MessageId(random()?), sent_at: self.now, in_reply_to, expires_after, fallback, body };
-        self.apply(id, self.account.identity, &content, false)?;
+        self.apply(id, self.account.identity, &content, self.now, false)?;
         let content = serde_bytes::ByteBuf::from(content.encode());
         Ok(Answer::Wish(self.wish(id, WishKind::Annotate { content }, Duration::ZERO)?))
     }
 
     /// Somebody says something about a message.
-    pub(super) fn annotated(&mut self, id: ConversationId, by: LeafId, content: &Content) -> Result<(), Error> {
+    pub(super) fn annotated(
+        &mut self,
+        id: ConversationId,
+        by: LeafId,
+        content: &Content,
+        at: Timestamp,
+    ) -> Result<(), Error> {
         match &content.body {
             Body::Receipt { kind, targets } => self.receipt_came(id, by, *kind == ReceiptKind::Read, targets),
-            _ => self.apply(id, by.identity, content, true),
+            _ => self.apply(id, by.identity, content, at, true),
         }
     }
 
-    fn apply(&mut self, id: ConversationId, by: IdentityId, content: &Content, is_news: bool) -> Result<(), Error> {
+    fn apply(
+        &mut self,
+        id: ConversationId,
+        by: IdentityId,
+        content: &Content,
+        at: Timestamp,
+        is_news: bool,
+    ) -> Result<(), Error> {
         match &content.body {
-            Body::Reaction { target, emoji, removed } => self.reacted(id, by, *target, emoji, *removed, is_news),
-            Body::Edit { target, text } => self.edited(id, by, *target, text, is_news),
+            Body::Reaction { target, emoji, removed } => {
+                let kind = NoteKind::Reaction { emoji: emoji.clone() };
+                self.reacted(NoteRow { conversation: id, message: *target, by, kind, at }, emoji, *removed, is_news)
+            }
+            Body::Edit { target, text } => {
+                let note = NoteRow { conversation: id, message: *target, by, kind: NoteKind::Edited, at };
+                self.edited(&note, text, is_news)
+            }
             Body::Delete { target } => {
                 let Some(row) = self.store.message(id, by, *target)? else { return Ok(()) };
                 if is_deleted(&row)? {
@@ -95,23 +115,14 @@ impl Ctx<'_> {
         }
     }
 
-    fn reacted(
-        &mut self,
-        id: ConversationId,
-        by: IdentityId,
-        target: MessageId,
-        emoji: &str,
-        removed: bool,
-        is_news: bool,
-    ) -> Result<(), Error> {
+    fn reacted(&mut self, note: NoteRow, emoji: &str, removed: bool, is_news: bool) -> Result<(), Error> {
+        let (id, by, target) = (note.conversation, note.by, note.message);
         // Two messages of one id are the work of somebody who took another's; the reaction is to the first.
         let shown = |row: &MessageRow| !row.held;
         let Some(row) = self.store.messages_called(id, target)?.into_iter().find(shown) else { return Ok(()) };
         if check_emoji(emoji).is_err() || is_deleted(&row)? {
             return Ok(());
         }
-        let kind = NoteKind::Reaction { emoji: emoji.to_owned() };
-        let note = NoteRow { conversation: id, message: target, by, kind, at: self.now };
         if NoteRow::load(self.store, &note.key())?.is_some() != removed {
             return Ok(());
         }
@@ -131,14 +142,8 @@ impl Ctx<'_> {
         self.event(Some(id), EventRowKind::Reaction { by, sender: row.sender, id: target, emoji, removed })
     }
 
-    fn edited(
-        &mut self,
-        id: ConversationId,
-        by: IdentityId,
-        target: MessageId,
-        text: &str,
-        is_news: bool,
-    ) -> Result<(), Error> {
+    fn edited(&mut self, note: &NoteRow, text: &str, is_news: bool) -> Result<(), Error> {
+        let (id, by, target) = (note.conversation, note.by, note.message);
         let Some(mut row) = self.store.message(id, by, target)? else { return Ok(()) };
         let mut content = content_of(&row)?;
         if !matches!(content.body, Body::Text(_)) || text.is_empty() {
@@ -147,7 +152,7 @@ impl Ctx<'_> {
         content.body = Body::Text(text.to_owned());
         (row.text, row.content) = (text.to_owned(), content.encode());
         self.store.update_message(&row)?;
-        NoteRow { conversation: id, message: target, by, kind: NoteKind::Edited, at: self.now }.save(self.store)?;
+        note.save(self.store)?;
         if is_news { self.event(Some(id), EventRowKind::Edited { sender: by, id: target }) } else { Ok(()) }
     }
 

@@ -169,7 +169,7 @@ impl Ctx<'_> {
                 if is_about_a_message(&content.body) {
                     self.store.delete_message(&message)?;
                     let by = LeafId { identity: message.sender, device: message.device };
-                    self.annotated(message.conversation, by, &content)?;
+                    self.annotated(message.conversation, by, &content, message.received_at)?;
                     continue;
                 }
                 message.held = false;

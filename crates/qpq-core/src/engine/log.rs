@@ -236,7 +236,7 @@ impl Ctx<'_> {
         let held = self.standing(&leaf)? != Standing::Listed;
         let own = leaf.id.identity == self.account.identity;
         if !held && is_about_a_message(&content.body) {
-            return self.annotated(row.conversation, leaf.id, &content);
+            return self.annotated(row.conversation, leaf.id, &content, entry.at);
         }
         let expires_at = self.due(row, &content, entry.at);
         if expires_at.is_some_and(|at| at <= self.now) {

@@ -109,7 +109,7 @@ impl Ctx<'_> {
         let mut row = self.conversation(group.conversation)?;
         let contact = self.contact(by)?;
         let is_stranger = !contact.is_known && contact.trust != Trust::Verified && by != self.account.identity;
-        if is_stranger && !group.was_in && row.last_number == 0 {
+        if (is_stranger || contact.is_blocked) && !group.was_in && row.last_number == 0 {
             row.requested_by = Some(by);
             row.save(self.store)?;
         }

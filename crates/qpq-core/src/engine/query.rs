@@ -278,7 +278,9 @@ impl<'a> Query<'a> {
     fn notes(&self, row: &MessageRow, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Notes, Error> {
         let mut notes = Notes::default();
         let mut reactions: BTreeMap<String, Vec<Contact>> = BTreeMap::new();
-        for note in NoteRow::of(self.store, row.conversation, row.id)? {
+        let mut rows = NoteRow::of(self.store, row.conversation, row.id)?;
+        rows.sort_by_key(|note| note.at);
+        for note in rows {
             match note.kind {
                 NoteKind::Delivered { .. } => notes.delivered += 1,
                 NoteKind::Read => notes.read_by.push(self.known(note.by, contacts)?),

@@ -9,6 +9,8 @@ mod demo;
 mod disk;
 mod errors;
 mod limits;
+mod messages;
+mod people;
 mod privacy;
 mod relay;
 mod server;

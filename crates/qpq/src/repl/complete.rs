@@ -6,6 +6,7 @@ use reedline::{Completer, CompletionResult, Span, Suggestion};
 
 use super::shared::Shared;
 use super::slash::SLASHES;
+use crate::emoji::NAMES;
 
 pub struct ChatCompleter {
     shared: Arc<Shared>,
@@ -51,12 +52,20 @@ fn candidates(line: &str, pos: usize, users: &[String], groups: &[String]) -> Ve
     match word.chars().next() {
         Some('/') if start == 0 => commands(word, start),
         Some('@') => users.iter().filter(|name| name.starts_with(word)).map(plain).collect(),
+        Some(':') if before.starts_with("/react ") => emoji(word, start),
         Some('#') => groups.iter().filter(|name| begins(name, word)).map(plain).collect(),
         Some(_) | None => known_words(before, word)
             .into_iter()
             .map(|value| Candidate { value: value.to_owned(), description: None, start })
             .collect(),
     }
+}
+
+/// `:+1:` and the like, which become the emoji itself.
+fn emoji(word: &str, start: usize) -> Vec<Candidate> {
+    let wanted = word.trim_start_matches(':');
+    let fitting = NAMES.iter().filter(|(name, _)| name.starts_with(wanted));
+    fitting.map(|(name, emoji)| Candidate { value: (*emoji).to_owned(), description: Some(name), start }).collect()
 }
 
 fn commands(word: &str, start: usize) -> Vec<Candidate> {
@@ -75,6 +84,9 @@ fn known_words<'a>(before: &str, word: &str) -> Vec<&'a str> {
     let known: &[&str] = match (command, arguments) {
         ("/trust", 1) => &["verified", "unverified", "rejected"],
         ("/role", 1) => &["admin", "member"],
+        ("/typing-notify" | "/mute", 0) => &["on", "off"],
+        ("/disappear", 0) => &["30m", "1h", "1d", "7d", "off"],
+        ("/contact", 0) => &["import"],
         ("/help", 0) => return SLASHES.iter().map(|slash| slash.name).filter(|name| name.starts_with(word)).collect(),
         _ => &[],
     };
@@ -106,7 +118,10 @@ mod tests {
 
     #[test]
     fn completion_knows_what_belongs_where() {
-        let cases: [(&str, &[&str]); 11] = [
+        let cases: [(&str, &[&str]); 14] = [
+            ("/react 3 :he", &["❤️"]),
+            ("/mute o", &["on", "off"]),
+            ("/disappear 1", &["1h", "1d"]),
             ("/inv", &["/invite"]),
             ("/cg", &["/cg"]),
             ("//inv", &[]),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use qpq_client::{Client, Error, Event, EventKind, EventStream};
+use qpq_client::{Client, Error, Event, EventKind, EventStream, GroupKind};
 
 use super::printer::Printer;
 use super::shared::Shared;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{Output, signals};
 use crate::view::{content, conversation, event, json, message};
 
 /// The running thread. It has to be told to stop before it is waited for.
@@ -29,6 +29,7 @@ impl Feed {
             output: output.clone(),
             printer,
             stop: Arc::clone(&stop),
+            told_typing: None,
         };
         let thread = thread::Builder::new().name("events".into()).spawn(move || worker.run());
         let thread = thread.map_err(|error| Failure::Refused(format!("cannot start a thread: {error}")))?;
@@ -54,6 +55,8 @@ struct Worker {
     output: Output,
     printer: Printer,
     stop: Arc<AtomicBool>,
+    /// When the others were last told that the user is typing.
+    told_typing: Option<Instant>,
 }
 
 impl Worker {
@@ -68,6 +71,10 @@ impl Worker {
             if !self.printer.print(&lines)? {
                 return Ok(());
             }
+            if self.output.is_terminal && events.iter().any(|event| self.is_worth_a_signal(event)) {
+                signals::ring();
+            }
+            self.tell_typing()?;
             if !events.is_empty() {
                 self.stream.acknowledge()?;
                 self.mark_read(&events)?;
@@ -101,6 +108,7 @@ impl Worker {
         let label = elsewhere.map(conversation::label);
         match &event.kind {
             EventKind::Message(message) if content::is_shown(&message.content) => {
+                self.client.has_spoken(message.conversation, message.sender.identity);
                 let day = self.shared.new_day(message, &layout).filter(|_| self.output.is_terminal);
                 day.into_iter().chain([message::row(message, label.as_deref(), &layout)]).collect()
             }
@@ -133,6 +141,30 @@ impl Worker {
         }
     }
 
+    /// Whether somebody at another window wants to know at once: a direct message or a mention, unless it is in front of them.
+    fn is_worth_a_signal(&self, event: &Event) -> bool {
+        let (EventKind::Message(message), Some(place)) = (&event.kind, &event.conversation) else {
+            return matches!(event.kind, EventKind::KeyChanged { .. } | EventKind::Request { .. });
+        };
+        let is_mentioned = self.shared.is_mentioned(message.content.text());
+        let is_elsewhere = Some(place.id) != self.shared.current();
+        !message.sender.is_self
+            && (is_mentioned || (is_elsewhere && place.kind == GroupKind::Direct && !place.is_muted))
+    }
+
+    /// Tells the others that the user is typing, and the user that others are.
+    fn tell_typing(&mut self) -> Result<(), Error> {
+        let Some(current) = self.shared.current() else { return Ok(()) };
+        if self.told_typing.is_none_or(|told| told.elapsed() >= TYPING_AGAIN) && self.shared.take_typed() {
+            self.client.typing(current)?;
+            self.told_typing = Some(Instant::now());
+        }
+        if self.shared.set_typing(&self.client.who_is_typing(current)?) {
+            self.printer.repaint();
+        }
+        Ok(())
+    }
+
     /// What is on the screen in the open conversation has been read.
     fn mark_read(&self, events: &[Event]) -> Result<(), Error> {
         let Some(current) = self.shared.current() else { return Ok(()) };
@@ -154,6 +186,8 @@ impl Worker {
     }
 }
 
+/// Others forget after six seconds that somebody is typing.
+const TYPING_AGAIN: Duration = Duration::from_secs(3);
 /// How often the prompt is brought up to date, and how soon the end is noticed.
 const LOOK: Duration = Duration::from_millis(300);
 /// Events printed together; afterwards the editor gets a chance.

@@ -20,6 +20,7 @@ impl ChatHighlighter {
 
 impl Highlighter for ChatHighlighter {
     fn highlight(&self, line: &str, _cursor: usize) -> StyledText {
+        self.shared.typed(line);
         let (users, groups) = self.shared.names();
         let mut text = StyledText::new();
         for (style, part) in parts(line, &users, &groups) {

@@ -30,7 +30,7 @@ impl Prompt for ChatPrompt {
     }
 
     fn render_prompt_right(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
+        Cow::Owned(self.shared.prompt().typing)
     }
 
     fn render_prompt_indicator(&self, _mode: PromptEditMode) -> Cow<'_, str> {
@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn the_prompt_says_where_and_whether() {
-        let state = |title: &str, unread, online| PromptState { title: title.into(), unread, online };
+        let state =
+            |title: &str, unread, online| PromptState { title: title.into(), unread, online, typing: String::new() };
         let cases = [
             (state("@bob", 0, true), "@bob"),
             (state("#team", 3, true), "#team (3 unread)"),

@@ -7,7 +7,7 @@ use qpq_client::{ConversationId, GroupKind};
 use super::shared::Shared;
 use crate::context::Ctx;
 use crate::exit::Failure;
-use crate::view::{conversation, json, message};
+use crate::view::{conversation, json, message, time};
 
 pub struct Session {
     pub shared: Arc<Shared>,
@@ -50,6 +50,11 @@ pub fn open(ctx: &mut Ctx, id: ConversationId) -> Result<(), Failure> {
         GroupKind::Direct if id == ConversationId::Direct(client.whoami()?.identity) => "notepad, nobody else reads it",
         GroupKind::Direct => "direct, end-to-end encrypted",
     };
+    let state = match (opened.is_request, opened.expires_after) {
+        (true, _) => format!("{state}{}a request: nothing is sent until you /accept or write", gap(state)),
+        (false, Some(after)) => format!("{state}{}messages disappear after {}", gap(state), time::span(after)),
+        (false, None) => state.to_owned(),
+    };
     let state = if state.is_empty() { String::new() } else { format!(", {state}") };
     ctx.output.line(&ctx.output.theme.event(&format!("— {label}: {what}{state} —")))?;
     let layout = ctx.output.layout();
@@ -58,6 +63,10 @@ pub fn open(ctx: &mut Ctx, id: ConversationId) -> Result<(), Failure> {
         session.shared.new_day(last, &layout);
     }
     message::rows(&messages, &layout).iter().try_for_each(|row| ctx.output.line(row))
+}
+
+fn gap(state: &str) -> &'static str {
+    if state.is_empty() { "" } else { ", " }
 }
 
 /// Messages shown when a conversation is opened.

@@ -25,6 +25,10 @@ struct State {
     day: Option<Date>,
     users: Vec<String>,
     groups: Vec<String>,
+    /// The text that was last seen in the editor.
+    typed: String,
+    /// It has changed since the others were told.
+    has_typed: bool,
 }
 
 /// What the prompt shows.
@@ -35,6 +39,8 @@ pub struct PromptState {
     /// In other conversations.
     pub unread: u64,
     pub online: bool,
+    /// Who is typing in the open conversation; empty when nobody is.
+    pub typing: String,
 }
 
 impl Shared {
@@ -57,6 +63,37 @@ impl Shared {
         self.lock().prompt.clone()
     }
 
+    /// The editor shows this text. Only what becomes a message counts as typing.
+    pub fn typed(&self, line: &str) {
+        let mut state = self.lock();
+        if state.typed != line {
+            state.has_typed = !line.trim().is_empty() && !line.starts_with('/');
+            state.typed = line.to_owned();
+        }
+    }
+
+    /// Whether something was typed since the last time.
+    pub fn take_typed(&self) -> bool {
+        std::mem::take(&mut self.lock().has_typed)
+    }
+
+    /// Who is typing. Whether the prompt has to be drawn again.
+    pub fn set_typing(&self, who: &[Contact]) -> bool {
+        let names: Vec<String> = who.iter().map(people::in_sentence).collect();
+        let typing = match &names[..] {
+            [] => String::new(),
+            [one] => format!("{one} is typing…"),
+            many => format!("{} are typing…", many.len()),
+        };
+        let mut state = self.lock();
+        std::mem::replace(&mut state.prompt.typing, typing.clone()) != typing
+    }
+
+    /// Whether a text calls this user by name.
+    pub fn is_mentioned(&self, text: &str) -> bool {
+        people::mentions(text).any(|name| name == self.me)
+    }
+
     /// Takes over what the client knows now. Whether the prompt has to be drawn again.
     pub fn update(&self, conversations: &[Conversation], contacts: &[Contact], online: bool) -> bool {
         let mut state = self.lock();
@@ -65,7 +102,8 @@ impl Shared {
         if let Some(open) = conversations.iter().find(|one| Some(one.id) == current) {
             state.prompt.title = conversation::label(open);
         }
-        state.prompt.unread = conversations.iter().filter(|one| Some(one.id) != current).map(|one| one.unread).sum();
+        let counts = |one: &&Conversation| Some(one.id) != current && !one.is_muted;
+        state.prompt.unread = conversations.iter().filter(counts).map(|one| one.unread).sum();
         state.prompt.online = online;
         let named = contacts.iter().filter(|contact| contact.name.is_some());
         state.users = named.map(|contact| format!("@{}", people::name(contact))).collect();
@@ -132,7 +170,10 @@ mod tests {
         conversations[1].unread = 5;
         shared.open(conversations[0].id, "@bob".into());
         assert!(shared.update(&conversations, &[samples::contact("bob", 2)], true));
-        assert_eq!(shared.prompt(), PromptState { title: "@bob".into(), unread: 5, online: true });
+        assert_eq!(
+            shared.prompt(),
+            PromptState { title: "@bob".into(), unread: 5, online: true, typing: String::new() }
+        );
         assert!(!shared.update(&conversations, &[], true));
         assert_eq!(shared.names(), (vec!["@alice".into()], vec!["#team".into()]));
     }
