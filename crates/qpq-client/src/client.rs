@@ -349,6 +349,11 @@ impl Client {
         EventStream::new(self.clone(), consumer)
     }
 
+    /// Events after a position that the caller keeps, of [`crate::Event::position`].
+    pub fn events_after(&self, position: u64) -> EventStream {
+        EventStream::after(self.clone(), position)
+    }
+
     /// As [`Self::events`], but a new consumer begins with what happens from now on.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use crate::error::Error;
 /// Events in order. What was returned and not acknowledged comes again after a restart: nothing is missed.
 pub struct EventStream {
     client: Client,
-    consumer: String,
+    /// None: whoever reads keeps the position.
+    consumer: Option<String>,
     position: u64,
     acknowledged: u64,
     buffer: VecDeque<Event>,
@@ -22,7 +23,11 @@ impl EventStream {
     pub(crate) fn new(client: Client, consumer: &str) -> Result<Self, Error> {
         let name = consumer.to_owned();
         let position = client.look(move |query| query.consumer(&name))?.unwrap_or(0);
-        Ok(Self { client, consumer: consumer.to_owned(), position, acknowledged: position, buffer: VecDeque::new() })
+        Ok(Self { consumer: Some(consumer.to_owned()), ..Self::after(client, position) })
+    }
+
+    pub(crate) fn after(client: Client, position: u64) -> Self {
+        Self { client, consumer: None, position, acknowledged: position, buffer: VecDeque::new() }
     }
 
     /// A consumer that has never been here begins with what happens from now on.
@@ -75,8 +80,10 @@ impl EventStream {
     }
 
     fn store(&mut self) -> Result<(), Error> {
-        let (consumer, position) = (self.consumer.clone(), self.position);
-        self.client.command(Command::MoveConsumer { consumer, position })?;
+        let position = self.position;
+        if let Some(consumer) = self.consumer.clone() {
+            self.client.command(Command::MoveConsumer { consumer, position })?;
+        }
         self.acknowledged = position;
         Ok(())
     }

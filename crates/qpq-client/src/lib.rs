@@ -15,6 +15,7 @@ mod people;
 mod profile;
 mod signup;
 mod store;
+mod transcript;
 mod waiter;
 mod wire;
 
@@ -23,6 +24,7 @@ pub use contact_link::ContactLink;
 pub use error::Error;
 pub use events::EventStream;
 pub use options::Options;
+pub use transcript::{TranscriptFile, verify_transcript};
 
 pub use qpq_core::view::{
     Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message,

@@ -27,6 +27,14 @@ impl PublicIdentity {
         IdentityId(hash.finalize().into())
     }
 
+    /// Checks both signatures over the end of a transcript's chain.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_transcript(&self, chain: &[u8; 32], ed25519: &[u8; 64], ml_dsa_65: &[u8]) -> Result<(), TrustError> {
+        self.verify(&transcript_message(chain), ed25519, ml_dsa_65)
+    }
+
     /// Checks both signatures over `message`.
     ///
     /// # Errors
@@ -97,16 +105,25 @@ impl IdentityKeys {
     ) -> SignedManifest {
         let PublicIdentity { ed25519, ml_dsa_65 } = self.public();
         let body = ManifestBody { version, previous, ed25519, ml_dsa_65, devices }.encode();
-        let message = manifest_message(&body);
+        let (ed25519, ml_dsa_65) = self.sign(&manifest_message(&body));
+        SignedManifest { body, ed25519, ml_dsa_65 }
+    }
+
+    /// Signs the end of a transcript's chain with both keys: Ed25519 and ML-DSA-65.
+    pub fn sign_transcript(&self, chain: &[u8; 32]) -> ([u8; 64], Vec<u8>) {
+        self.sign(&transcript_message(chain))
+    }
+
+    /// `message` begins with a domain string of its own.
+    fn sign(&self, message: &[u8]) -> ([u8; 64], Vec<u8>) {
         let ml_dsa_65 = self
             .ml_dsa()
             .expanded_key()
-            .sign_deterministic(&message, CONTEXT)
+            .sign_deterministic(message, CONTEXT)
             .expect("the context is shorter than 256 bytes")
             .encode()
             .to_vec();
-        let ed25519 = ed25519_dalek::SigningKey::from_bytes(&self.ed25519).sign(&message).to_bytes();
-        SignedManifest { body, ed25519, ml_dsa_65 }
+        (ed25519_dalek::SigningKey::from_bytes(&self.ed25519).sign(message).to_bytes(), ml_dsa_65)
     }
 
     fn ml_dsa(&self) -> ml_dsa::SigningKey<MlDsa65> {
@@ -130,6 +147,11 @@ pub fn verify_ed25519(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> R
     ed25519_dalek::VerifyingKey::from_bytes(key)
         .and_then(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)))
         .map_err(|_| TrustError::NotAuthentic("Ed25519 signature"))
+}
+
+/// What both identity keys sign at the end of a transcript.
+fn transcript_message(chain: &[u8; 32]) -> Vec<u8> {
+    [b"quicproquo transcript 1\0".as_slice(), chain].concat()
 }
 
 /// What both identity keys sign for a manifest body.

@@ -19,7 +19,7 @@ pub fn existing(global: &Global) -> Result<SecretString, Failure> {
     }
 }
 
-/// For a new account: asked twice at a terminal.
+/// For a new account or archive: asked twice at a terminal.
 pub fn new(global: &Global) -> Result<SecretString, Failure> {
     if let Some(password) = given(global)? {
         return Ok(password);

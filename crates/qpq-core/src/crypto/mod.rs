@@ -1,8 +1,9 @@
-//! Cryptography outside MLS: envelopes to one device, the key file, the names of groups, and whispers.
+//! Cryptography outside MLS: envelopes to one device, the key file, the names of groups, whispers, and transcripts.
 
 pub mod envelope;
 pub mod group_name;
 pub mod key_file;
+pub mod transcript;
 pub mod whisper;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};

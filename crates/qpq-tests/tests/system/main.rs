@@ -13,5 +13,6 @@ mod messages;
 mod people;
 mod privacy;
 mod relay;
+mod scripting;
 mod server;
 mod trust;

@@ -7,11 +7,13 @@ mod completions;
 mod contact;
 mod demo;
 mod doctor;
+mod export;
 pub mod group;
 mod help;
 mod history;
 mod list;
 mod login;
+mod man;
 mod message;
 mod recv;
 mod register;
@@ -58,6 +60,8 @@ pub enum Command {
     Trust(trust::Trust),
     Status(status::Status),
     Contact(contact::Contact),
+    Export(export::Export),
+    Man(man::Man),
     Reply(message::reply::Reply),
     React(message::react::React),
     Edit(message::edit::Edit),
@@ -104,6 +108,8 @@ impl Command {
             Self::Trust(command) => command.run(ctx),
             Self::Status(command) => command.run(ctx),
             Self::Contact(command) => command.run(ctx),
+            Self::Export(command) => command.run(ctx),
+            Self::Man(command) => command.run(ctx),
             Self::Reply(command) => command.run(ctx),
             Self::React(command) => command.run(ctx),
             Self::Edit(command) => command.run(ctx),

@@ -22,6 +22,12 @@ pub struct Recv {
     /// Wait for this many messages, or until nothing has come for --timeout.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max: Option<u64>,
+    /// Whose position is kept: several programs can read the same profile's events, each from where it was.
+    #[arg(long, value_name = "NAME", default_value = "recv", conflicts_with = "after")]
+    consumer: String,
+    /// Begin after this `position` (of a line with --json), and leave it to the caller to keep it.
+    #[arg(long, value_name = "POSITION")]
+    after: Option<u64>,
 }
 
 impl Recv {
@@ -30,7 +36,11 @@ impl Recv {
         if self.follow {
             ctx.signals.listen();
         }
-        let mut printer = Printer::new(&client, ctx)?;
+        let stream = match self.after {
+            Some(position) => client.events_after(position),
+            None => client.events(&self.consumer)?,
+        };
+        let mut printer = Printer::new(stream, ctx);
         client.connect();
         let offline = if self.follow { None } else { catch_up(ctx, &client)? };
         let limit = self.max.unwrap_or(u64::MAX);
@@ -107,9 +117,8 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(client: &Client, ctx: &Ctx) -> Result<Self, Failure> {
-        let stream = client.events("recv")?;
-        Ok(Self { stream, output: ctx.output.clone(), messages: 0, printed: 0, day: None })
+    fn new(stream: EventStream, ctx: &Ctx) -> Self {
+        Self { stream, output: ctx.output.clone(), messages: 0, printed: 0, day: None }
     }
 
     /// Everything that is there already, up to `limit` messages.

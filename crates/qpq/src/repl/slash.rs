@@ -180,6 +180,7 @@ pub const SLASHES: &[Slash] = &[
     slash("verify", &[], &["verify"], None, "[@user]", "the safety number"),
     slash("trust", &[], &["trust"], None, "@user [verified|unverified|rejected]", "how far you trust them"),
     slash("role", &[], &["group", "role"], None, "@user admin|member", "make admins, or not"),
+    slash("export", &[], &["export"], None, "FILE [--format markdown|json]", "write it all down"),
     slash("update-key", &["rotate-key"], &["group", "update-key"], None, "", "refresh your keys here"),
     slash("whoami", &[], &["whoami"], None, "", "name, identity, device"),
     slash("status", &[], &["status"], None, "", "connection, what waits"),

@@ -44,13 +44,6 @@ pub fn row_with_mark(message: &Message, mark: Mark, label: Option<&str>, layout:
     let theme = layout.theme;
     let label = label.map(|label| format!("[{label}] ")).unwrap_or_default();
     let mut body = format!("{label}{}{}", content::text(&message.content), edited(message));
-    let above = message.quote.as_ref().map(quoted);
-    let below = reactions(message);
-    body.push_str(&below.map(|line| format!("\n{line}")).unwrap_or_default());
-    if let Some(above) = above {
-        // In front of the text, but behind the label that names the place.
-        body.insert_str(label.len(), &format!("{above}\n"));
-    }
     if let MessageStatus::Failed(reason) = &message.status {
         body += &format!("\n(not sent: {})", sanitize::line(reason));
     }
@@ -62,14 +55,18 @@ pub fn row_with_mark(message: &Message, mark: Mark, label: Option<&str>, layout:
         paint(mark, theme),
     );
     let indent = " ".repeat(PREFIX);
-    let mut lines = wrapped(&body, layout.width.saturating_sub(PREFIX).max(NARROWEST));
+    let width = layout.width.saturating_sub(PREFIX).max(NARROWEST);
+    let mut lines = wrapped(&body, width);
     if let Some(first) = lines.first_mut().filter(|_| !label.is_empty()) {
         let rest = first.strip_prefix(label.trim_end()).map(str::to_owned);
         if let Some(rest) = rest {
             *first = theme.dim(label.trim_end()) + &rest;
         }
     }
-    prefix + &lines.join(&format!("\n{indent}"))
+    let aside = |text: String| wrapped(&text, width).into_iter().map(|line| theme.dim(&line)).collect::<Vec<_>>();
+    let above = message.quote.as_ref().map(quoted).map(aside).unwrap_or_default();
+    let below = reactions(message).map(aside).unwrap_or_default();
+    prefix + &[above, lines, below].concat().join(&format!("\n{indent}"))
 }
 
 /// `(edited)`

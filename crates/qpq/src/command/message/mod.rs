@@ -15,7 +15,7 @@ use crate::view::json::{self, ChangeLine};
 
 /// The message that the words name, and the other words: `[@USER|#GROUP] NUMBER …`. In the REPL it is in the current
 /// conversation unless the first word names another one.
-fn subject<'a>(ctx: &mut Ctx, words: &'a [String]) -> Result<(ConversationId, u64, &'a [String]), Failure> {
+fn subject(ctx: &mut Ctx, words: &[String]) -> Result<(ConversationId, u64, String), Failure> {
     let (id, words) = match words.split_first() {
         Some((first, rest)) if first.starts_with(['@', '#']) => {
             let target: Target = first.parse().map_err(Failure::Usage)?;
@@ -23,14 +23,14 @@ fn subject<'a>(ctx: &mut Ctx, words: &'a [String]) -> Result<(ConversationId, u6
         }
         _ => (ctx.current()?, words),
     };
-    let Some((number, rest)) = words.split_first() else { return Err(Failure::Usage(WANTED.into())) };
+    let rest = words.join(" ");
+    let (number, text) = rest.split_once(char::is_whitespace).unwrap_or((&rest, ""));
     let number = number.parse().map_err(|_| Failure::Usage(WANTED.into()))?;
-    Ok((id, number, rest))
+    Ok((id, number, text.to_owned()))
 }
 
-/// What is left of the words, as a text.
-fn text(words: &[String]) -> Result<String, Failure> {
-    let text = words.join(" ");
+/// What is left of the words has to be a text.
+fn text(text: String) -> Result<String, Failure> {
     if text.trim().is_empty() { Err(Error::BadInput("there is no text".into()).into()) } else { Ok(text) }
 }
 

@@ -22,8 +22,11 @@ impl React {
     pub fn run(self, ctx: &mut Ctx) -> Result<(), Failure> {
         let client = ctx.connected()?;
         let (id, number, rest) = super::subject(ctx, &self.words)?;
-        let [emoji] = rest else { return Err(Failure::Usage("say with which emoji, such as 👍 or :+1:".into())) };
-        let emoji = emoji::named(emoji).unwrap_or(emoji);
+        let typed = rest.trim();
+        if typed.is_empty() {
+            return Err(Failure::Usage("say with which emoji, such as 👍 or :+1:".into()));
+        }
+        let emoji = emoji::named(typed).unwrap_or(typed);
         let wish = client.react(id, number, emoji, self.remove)?;
         let shown = sanitize::name(emoji, 8);
         let said = match self.remove {

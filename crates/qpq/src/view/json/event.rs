@@ -8,7 +8,9 @@ use super::super::time::rfc3339;
 /// The line of any event.
 pub fn event(event: &Event) -> String {
     if let (EventKind::Message(message), Some(conversation)) = (&event.kind, &event.conversation) {
-        return super::message(message, conversation);
+        let mut line = super::message_line(message, conversation);
+        line.position = Some(event.position);
+        return super::line(&line);
     }
     let conversation = event.conversation.as_ref();
     super::line(&EventLine {
@@ -17,6 +19,7 @@ pub fn event(event: &Event) -> String {
         kind: conversation.map(|conversation| super::kind(conversation.kind)),
         group: conversation.and_then(super::group_name),
         at: rfc3339(event.at),
+        position: event.position,
     })
 }
 
@@ -28,6 +31,8 @@ struct EventLine<'a> {
     kind: Option<&'static str>,
     group: Option<&'a str>,
     at: String,
+    /// For `recv --after`.
+    position: u64,
 }
 
 #[derive(Serialize)]
@@ -218,7 +223,7 @@ mod tests {
         let two = "02".repeat(32);
         let place = concat!(
             r##""conversation":"#abababababababababababababababab","kind":"group","group":"team","##,
-            r#""at":"1970-01-01T00:00:00.000Z"}"#
+            r#""at":"1970-01-01T00:00:00.000Z","position":1}"#
         );
         let bob = || contact("bob", 2);
         let cases = [

@@ -36,6 +36,7 @@ pub fn message_line<'a>(message: &'a Message, conversation: &'a Conversation) ->
         read_by: names(&message.notes.read_by),
         delivered: message.notes.delivered,
         content: if message.is_deleted() { BodyValue::Deleted } else { body(&message.content) },
+        position: None,
     }
 }
 
@@ -87,6 +88,9 @@ pub struct MessageLine<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     delivered: usize,
     content: BodyValue<'a>,
+    /// Of the event, for `recv --after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -10,8 +10,8 @@ mod objects;
 pub use event::event;
 pub use message::{MessageLine, message, message_line};
 pub use objects::{
-    ChangeLine, ContactLine, DoctorLine, InfoLine, LinkLine, ProfileLine, SendLine, SettingLine, StatusLine, SyncLine,
-    TroubleLine, VerifyLine, conversation, group_info, member,
+    ChangeLine, ContactLine, DoctorLine, ExportLine, InfoLine, LinkLine, ProfileLine, SendLine, SettingLine,
+    StatusLine, SyncLine, TroubleLine, VerifiedLine, VerifyLine, conversation, group_info, member,
 };
 
 use qpq_client::{Conversation, ConversationId, GroupKind, Trust};

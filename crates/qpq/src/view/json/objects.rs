@@ -156,6 +156,24 @@ pub struct LinkLine {
     pub identity: String,
 }
 
+/// `export`.
+#[derive(Serialize)]
+pub struct ExportLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub file: String,
+    pub messages: u64,
+}
+
+/// `export --verify`: the last line, after all messages.
+#[derive(Serialize)]
+pub struct VerifiedLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub messages: usize,
+    pub exported_by: String,
+}
+
 /// `typing-notify`.
 #[derive(Serialize)]
 pub struct SettingLine {

@@ -1,0 +1,110 @@
+//! Transcripts of conversations as files.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use qpq_core::crypto::transcript::{Reader, Record, Writer};
+use qpq_io::secret::SecretString;
+use qpq_proto::ids::IdentityId;
+use qpq_trust::identity::IdentityKeys;
+
+use crate::client::Client;
+use crate::error::Error;
+
+/// A file that is there in full when [`Self::finish`] has returned, and not at all before.
+pub struct TranscriptFile {
+    path: PathBuf,
+    unfinished: PathBuf,
+    file: io::BufWriter<File>,
+    sealed: Option<Writer>,
+}
+
+impl TranscriptFile {
+    /// An encrypted file.
+    ///
+    /// # Errors
+    /// The file is there already (unless `replace`), or cannot be written.
+    pub fn sealed(path: &Path, replace: bool, passphrase: &SecretString) -> Result<Self, Error> {
+        let mut made = Self::plain(path, replace)?;
+        let (writer, start) = Writer::begin(passphrase.expose().as_bytes()).map_err(random)?;
+        made.file.write_all(&start).map_err(|error| made.failed(&error))?;
+        made.sealed = Some(writer);
+        Ok(made)
+    }
+
+    /// A file that anybody can read.
+    ///
+    /// # Errors
+    /// As [`Self::sealed`].
+    pub fn plain(path: &Path, replace: bool) -> Result<Self, Error> {
+        if path.exists() && !replace {
+            let path = path.display();
+            return Err(Error::BadInput(format!("{path} is there already; choose another name, or say --force")));
+        }
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".part");
+        let unfinished = PathBuf::from(unfinished);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
+        let file = file.map_err(|error| cannot_write(path, &error))?;
+        Ok(Self { path: path.to_owned(), unfinished, file: io::BufWriter::new(file), sealed: None })
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn line(&mut self, line: &str) -> Result<(), Error> {
+        let bytes = match &mut self.sealed {
+            Some(writer) => writer.line(line).map_err(random)?,
+            None => format!("{line}\n").into_bytes(),
+        };
+        self.file.write_all(&bytes).map_err(|error| self.failed(&error))
+    }
+
+    /// Signs a sealed one, and gives the file its name.
+    ///
+    /// # Errors
+    /// As [`Self::line`]; the client was closed.
+    pub fn finish(mut self, client: &Client) -> Result<(), Error> {
+        if let Some(writer) = self.sealed.take() {
+            let account = client.look(|query| query.account())?.ok_or(Error::Closed)?;
+            let keys = account.identity_keys[..].try_into().map_err(|_| Error::Corrupt("identity keys".into()))?;
+            let end = writer.end(&IdentityKeys::from_bytes(keys)).map_err(random)?;
+            self.file.write_all(&end).map_err(|error| self.failed(&error))?;
+        }
+        let done = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        done.and_then(|()| std::fs::rename(&self.unfinished, &self.path)).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        let _ = std::fs::remove_file(&self.unfinished);
+        cannot_write(&self.path, error)
+    }
+}
+
+/// Reads a sealed transcript to its end; answers its lines and whose it is. Needs no profile.
+///
+/// # Errors
+/// No transcript, the wrong passphrase, or changed.
+pub fn verify_transcript(path: &Path, passphrase: &SecretString) -> Result<(Vec<String>, IdentityId), Error> {
+    let bytes = std::fs::read(path).map_err(|error| Error::BadInput(format!("{}: {error}", path.display())))?;
+    let refused = |error: qpq_core::crypto::transcript::TranscriptError| Error::Refused(error.to_string());
+    let mut reader = Reader::open(&bytes, passphrase.expose().as_bytes()).map_err(refused)?;
+    let mut lines = Vec::new();
+    loop {
+        match reader.record().map_err(refused)? {
+            Record::Line(line) => lines.push(line),
+            Record::End(identity) => return Ok((lines, identity)),
+        }
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Error {
+    Error::BadInput(format!("cannot write {}: {error}", path.display()))
+}
+
+fn random(error: getrandom::Error) -> Error {
+    Error::Internal(error.to_string())
+}
