@@ -7,6 +7,7 @@ use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::target::User;
 use crate::view::json::{self, ContactLine};
+use crate::view::trust::sentence;
 
 /// Show or decide how far you trust somebody.
 ///
@@ -56,7 +57,8 @@ fn show(ctx: &Ctx, contact: &Contact, name: &str) -> Result<(), Failure> {
         trust,
         replaced_by: contact.replaced_by.map(|id| id.to_string()),
     };
-    ctx.output.show(&line, &format!("@{name} is {trust} (identity {}…)", contact.identity.short()))
+    let text = format!("@{name} is {trust} (identity {}…)\n{}", contact.identity.short(), sentence(contact, name));
+    ctx.output.show(&line, &text)
 }
 
 impl From<Decision> for Level {

@@ -7,7 +7,7 @@ use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::target::User;
 use crate::view::json::{self, VerifyLine};
-use crate::view::safety_number;
+use crate::view::{qr, safety_number};
 
 /// Show the safety number with somebody: 60 digits that both sides compare over another channel.
 #[derive(Args)]
@@ -95,7 +95,12 @@ fn show(ctx: &Ctx, subject: &Subject, number: &str) -> Result<(), Failure> {
         Trust::Rejected => "you have rejected this identity",
     };
     let name = &subject.name;
-    let text = format!("safety number with @{name} ({trust})\n\n{}\n\n{advice}", indented.join("\n"));
+    let code = if ctx.output.is_terminal {
+        format!("\n\n{}", qr::draw(&safety_number::digits(number)))
+    } else {
+        String::new()
+    };
+    let text = format!("safety number with @{name} ({trust})\n\n{}{code}\n\n{advice}", indented.join("\n"));
     let line = VerifyLine {
         kind: "verify",
         name: subject.name.clone(),

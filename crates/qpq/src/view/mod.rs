@@ -3,6 +3,7 @@
 pub mod sanitize;
 pub mod style;
 pub mod time;
+pub mod trust;
 pub mod wrap;
 
 pub mod content;

@@ -2,12 +2,17 @@
 
 /// Twelve groups of five digits become three lines of four groups; anything else stays one line.
 pub fn lines(number: &str) -> Vec<String> {
-    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits(number);
     let groups: Vec<&str> = (0..digits.len()).step_by(5).filter_map(|at| digits.get(at..at + 5)).collect();
     if groups.len() != 12 || digits.len() != 60 {
         return vec![number.to_owned()];
     }
     groups.chunks(4).map(|line| line.join(" ")).collect()
+}
+
+/// The digits alone, for a QR code: both sides draw the same one.
+pub fn digits(number: &str) -> String {
+    number.chars().filter(char::is_ascii_digit).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use qpq_client::GroupInfo;
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::view::table::fields;
-use crate::view::{conversation, json, people};
+use crate::view::{conversation, json, people, time};
 
 /// Show id, epoch, cipher suite and members of a group.
 #[derive(Args)]
@@ -43,6 +43,12 @@ fn describe(info: &GroupInfo) -> Vec<(&'static str, String)> {
         ("epoch", info.epoch.to_string()),
         ("suite", info.suite.description().to_owned()),
         ("members", info.members.len().to_string()),
+        (
+            "messages",
+            info.conversation
+                .expires_after
+                .map_or("stay".into(), |after| format!("disappear after {}", time::span(after))),
+        ),
         ("admins", if admins.is_empty() { "none".into() } else { admins.join(", ") }),
     ];
     if info.waiting > 0 {

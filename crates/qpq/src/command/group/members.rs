@@ -6,7 +6,7 @@ use qpq_client::Member;
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::view::table::Table;
-use crate::view::{json, people};
+use crate::view::{json, people, trust};
 
 /// List the members of a group.
 #[derive(Args)]
@@ -35,11 +35,10 @@ impl Members {
 }
 
 fn row(member: &Member) -> [String; 4] {
-    let trust = match (member.contact.is_self, member.unchecked) {
-        (true, _) => "you",
-        (false, true) => "not checked yet: messages are held",
-        (false, false) => json::trust(member.contact.trust),
+    let trust = match member.unchecked && !member.contact.is_self {
+        true => "a device is not checked: its messages are held".into(),
+        false => trust::mark(&member.contact),
     };
     let role = if member.is_admin { "admin" } else { "member" };
-    [format!("@{}", people::name(&member.contact)), role.to_owned(), member.devices.to_string(), trust.to_owned()]
+    [format!("@{}", people::name(&member.contact)), role.to_owned(), member.devices.to_string(), trust]
 }
