@@ -239,8 +239,10 @@ struct Connection {
     subscribed: BTreeMap<GroupId, Followed>,
     /// Those of them whose logs have been read: something new may be sent.
     ready: BTreeSet<GroupId>,
-    /// The server was asked which groups this device is in.
-    asked: bool,
+    /// The server was asked which groups this device is in, when it counted itself in these.
+    asked: Option<BTreeSet<GroupId>>,
+    /// Groups in which the server would not take a message because this device is not in them.
+    doubted: BTreeSet<GroupId>,
     /// Own messages and commits that were accepted over it: an answer to a subscription may be older than that.
     accepted: BTreeSet<ContentHash>,
     /// By how many milliseconds the server's clock is ahead of this device's.

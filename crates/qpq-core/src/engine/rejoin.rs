@@ -386,11 +386,37 @@ impl Ctx<'_> {
     pub(super) fn member_of(&mut self, stays: Vec<Stay>) -> Result<(), Error> {
         let is_set_back = number(self.store, LOOKING_AROUND)? > 0;
         set_number(self.store, LOOKING_AROUND, 0)?;
+        self.not_member_of(&stays, is_set_back)?;
         for Stay { group, acknowledged } in stays {
             let is_unknown = GroupRow::load(self.store, &group)?.is_none_or(|row| is_over(row.state))
                 && JoinRow::of_group(self.store, group)?.is_empty();
             if is_unknown && (is_set_back || acknowledged > Seq(0)) {
                 self.request(Request::RejoinInfo(group), Purpose::ComeIn { group })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The server says that this device is not in a group in which it counts itself. The log tells who removed it, and is on its way
+    /// if so: the question is asked before anything is believed.
+    pub(super) fn doubt(&mut self, group: GroupId) -> Result<(), Error> {
+        if self.connection.ready.contains(&group) {
+            self.connection.doubted.insert(group);
+            self.ask_memberships()?;
+        }
+        Ok(())
+    }
+
+    /// A restored server has forgotten that this device came in, and still has an earlier stay of it: nothing else tells that.
+    fn not_member_of(&mut self, stays: &[Stay], is_set_back: bool) -> Result<(), Error> {
+        let mut groups = std::mem::take(&mut self.connection.doubted);
+        if is_set_back {
+            groups.extend(self.connection.asked.iter().flatten());
+        }
+        for group in groups {
+            let is_in = stays.iter().any(|stay| stay.group == group);
+            if !is_in && GroupRow::load(self.store, &group)?.is_some_and(|row| is_followed(row.state)) {
+                self.gone(group)?;
             }
         }
         Ok(())

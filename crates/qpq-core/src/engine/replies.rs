@@ -242,6 +242,7 @@ impl Ctx<'_> {
         let Some(wish) = purpose.wish() else { return Ok(()) };
         match purpose {
             // Should it be in the log after all, the log will say so.
+            Purpose::Post { group, .. } if refusal.code == Code::NotFound => self.doubt(*group)?,
             Purpose::Post { .. } => {}
             Purpose::Create { group, .. } => {
                 self.delete_mls(*group)?;

@@ -50,7 +50,7 @@ impl Ctx<'_> {
             }
         }
         self.use_waiting_welcomes()?;
-        if !std::mem::replace(&mut self.connection.asked, true) {
+        if self.connection.asked.is_none() {
             self.ask_memberships()?;
         }
         for repair in RepairRow::all(self.store)? {
@@ -103,11 +103,12 @@ impl Ctx<'_> {
             self.renew_key_packages()?;
         }
         // Otherwise when the logs have been read, which may bring the end of some.
-        if self.connection.asked { self.ask_memberships() } else { Ok(()) }
+        if self.connection.asked.is_some() { self.ask_memberships() } else { Ok(()) }
     }
 
     /// Asked on every connection: a device that was set back to before all of its groups has nothing else to notice it by.
-    fn ask_memberships(&mut self) -> Result<(), Error> {
+    pub(super) fn ask_memberships(&mut self) -> Result<(), Error> {
+        self.connection.asked = Some(self.connection.ready.clone());
         if !OutboxRow::all(self.store)?.iter().any(|row| row.purpose == Purpose::Memberships) {
             self.request(Request::Memberships, Purpose::Memberships)?;
         }
@@ -130,6 +131,13 @@ impl Ctx<'_> {
             } else if self.is_fork(&row, subscribed.lineage)? {
                 self.must_come_back(&mut row, "the server was set back to an older state")?;
             }
+        }
+        if let Some(there) = subscribed.lineage
+            && row.wait_for > there.epoch
+        {
+            // A server that was restored since has told of an epoch that it has not come to again.
+            row.wait_for = there.epoch;
+            row.save(self.store)?;
         }
         let bound = |row: &OutboxRow| row.purpose.group() == Some(group) && !is_on(Mutation::ForgetOutbox);
         for request in OutboxRow::all(self.store)?.into_iter().filter(bound) {

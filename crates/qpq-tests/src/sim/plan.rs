@@ -107,7 +107,7 @@ impl Plan {
             people: random.between(3, 6) as usize,
             groups: random.between(1, 3),
             actions: random.between(60, 180),
-            receipts: random.chance(400),
+            receipts: false,
             pause: random.between(1, 8) * SECOND,
             tick: random.between(1, 10) * SECOND,
             latency: [SECOND / 1000, SECOND / 50, SECOND / 5, 2 * SECOND][random.below(4) as usize],

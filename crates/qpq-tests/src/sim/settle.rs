@@ -124,8 +124,10 @@ impl World {
                 if row.is_none() && span.left.is_some() && self.oracle.is_excused(index) {
                     continue;
                 }
-                // Whoever was removed while it could not read on was told so by the server.
-                let knows = row.as_ref().is_some_and(|row| row.state == ConversationState::Removed);
+                // Whoever was removed while it could not read on was told so by the server; and whoever has left does not
+                // care how a server ends the stay that was set back to before that.
+                let is_out = |row: &GroupRow| matches!(row.state, ConversationState::Removed | ConversationState::Left);
+                let knows = row.as_ref().is_some_and(is_out);
                 if knows && self.oracle.is_excused(index) {
                     continue;
                 }

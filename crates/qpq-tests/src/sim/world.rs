@@ -54,7 +54,8 @@ impl World {
     /// The world of a seed, before anything has happened.
     pub fn new(seed: u64, options: Options) -> Result<Self> {
         let template = Template::shared();
-        let plan = Plan::new(&options, &mut Random::new(seed, 1));
+        let mut plan = Plan::new(&options, &mut Random::new(seed, 1));
+        plan.receipts = Random::new(seed, 5).chance(400);
         let agenda = Agenda::new(template.now);
         let pace = Pace::new(agenda.clone(), Random::new(seed, 2));
         let network = Network::new(agenda.clone(), Random::new(seed, 3), plan.clone());

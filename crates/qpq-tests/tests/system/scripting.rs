@@ -59,7 +59,10 @@ fn the_bot_of_the_examples_answers_everybody() -> Result<()> {
             break;
         }
     }
-    assert_eq!(answered, [&said[..], &["and here?"]].concat());
+    // Each conversation has its own order.
+    let in_the_group = answered.iter().position(|text| text == "and here?").context("no answer in the group")?;
+    answered.remove(in_the_group);
+    assert_eq!(answered, said);
     Ok(())
 }
 
