@@ -198,3 +198,26 @@ fn odd_texts_arrive_as_they_are_and_never_reach_the_terminal_raw() -> Result<()>
     assert_eq!(texts(&found), [odd[2]]);
     Ok(())
 }
+
+#[test]
+fn a_thousand_unread_messages_are_counted_found_and_read() -> Result<()> {
+    let (folder, data) = (tempdir()?, tempdir()?);
+    let server = Server::start(data.path())?;
+    let alice = Person::registered(&folder, "alice", &server.address)?;
+    let bob = Person::registered(&folder, "bob", &server.address)?;
+    bob.run(&["send", "@alice", "write to me"])?.success()?;
+    alice.texts(1)?;
+    let lines = (1..=1000).map(|number| format!("message number {number}"));
+    alice.repl(&std::iter::once("/dm @bob".to_owned()).chain(lines).collect::<Vec<_>>())?.success()?;
+    bob.run(&["--timeout", "120s", "sync"])?.success()?;
+    assert_eq!(bob.json(&["list"])?[0]["unread"], 1000);
+    let found = bob.json(&["history", "@alice", "--search", "NUMBER 77"])?;
+    assert_eq!(found.len(), 12, "77, 177, …, 977, and 770 to 779 once each: {found:?}");
+    // To open it is to read it, and one receipt tells so.
+    bob.repl(&["/switch @alice".into()])?.success()?;
+    assert_eq!(bob.json(&["list"])?[0]["unread"], 0);
+    let receipts: Vec<_> = events(&alice, "receipt")?.into_iter().filter(|one| one["status"] == "read").collect();
+    assert_eq!(receipts.len(), 1);
+    assert_eq!(receipts[0]["ids"].as_array().context("ids")?.len(), 1000);
+    Ok(())
+}

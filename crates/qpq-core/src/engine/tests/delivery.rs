@@ -26,7 +26,7 @@ pub struct Delivery {
     pub groups: BTreeMap<GroupId, Group>,
     inboxes: HashMap<DeviceId, Vec<Entry>>,
     acknowledged: HashMap<(DeviceId, LogId), Seq>,
-    clock: u64,
+    pub clock: u64,
     /// The next commit reaches the log in a form that no member can apply: its membership tag is wrong, which only
     /// members can tell.
     pub poison: bool,

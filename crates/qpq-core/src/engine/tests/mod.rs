@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod annotations;
 mod delivery;
 mod healing;
 mod lying_server;

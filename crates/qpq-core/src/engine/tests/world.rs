@@ -29,6 +29,8 @@ pub struct World {
 
 pub struct Node {
     pub store: MemoryStore,
+    /// By how many milliseconds the device's clock is wrong.
+    pub skew: i64,
     engine: Engine,
     pub identity: IdentityId,
     device: qpq_proto::ids::DeviceId,
@@ -56,6 +58,7 @@ impl World {
                 account.save(&mut store).expect("memory");
                 Node {
                     store,
+                    skew: 0,
                     engine: Engine::new(),
                     identity: account.identity,
                     device: account.device,
@@ -132,7 +135,7 @@ impl World {
                 domain: "test".into(),
                 software: String::new(),
                 incarnation: 1,
-                now: Timestamp::default(),
+                now: Timestamp(self.now),
             }),
         );
     }
@@ -152,7 +155,7 @@ impl World {
     fn input(&mut self, node: usize, input: Input) {
         let is_command = matches!(input, Input::Command(_));
         let crash = if is_command || self.random(100) >= self.faults { None } else { Some(self.random(2)) };
-        let now = Timestamp(self.now);
+        let now = Timestamp(self.now.saturating_add_signed(self.nodes[node].skew));
         let machine = &mut self.nodes[node];
         let before = machine.store.clone();
         let effects = match machine.engine.handle(&mut machine.store, now, input) {
@@ -244,6 +247,7 @@ impl World {
             0 => {
                 let (id, request) = self.nodes[node].outgoing.pop_front().expect("checked");
                 let device = self.nodes[node].device;
+                self.delivery.clock = self.delivery.clock.max(self.now);
                 if self.random(100) < self.faults {
                     // Delivered twice.
                     let _ = self.delivery.call(device, request.clone());
@@ -288,8 +292,13 @@ impl World {
 
     /// Until nothing more happens, time included.
     pub fn quiesce(&mut self) {
+        self.run(20);
+    }
+
+    /// Until nothing more happens, and half a minute passes so many times.
+    pub fn run(&mut self, rounds: u64) {
         let faults = self.faults;
-        for round in 0..20 {
+        for round in 0..rounds {
             let mut steps = 0;
             while self.step() {
                 steps += 1;
