@@ -69,7 +69,16 @@ impl Store for Tx<'_> {
     }
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
+        self.scan_first(table, prefix, usize::MAX)
+    }
+
+    fn scan_first(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<KeyValue>, StoreError> {
         let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let changed = self.changed.range((table as i64, prefix.to_vec())..);
+        let changed: Vec<_> =
+            changed.take_while(|((of, key), _)| *of == table as i64 && key.starts_with(prefix)).collect();
+        // Those that were removed may be among the first that are stored.
+        let enough = limit.saturating_add(changed.len());
         let mut statement = self
             .transaction
             .prepare_cached("SELECT key, value FROM kv WHERE tab = ?1 AND key >= ?2 ORDER BY key")
@@ -77,19 +86,18 @@ impl Store for Tx<'_> {
         let mut stored = statement.query((table as i64, prefix)).map_err(store_error)?;
         while let Some(row) = stored.next().map_err(store_error)? {
             let key: Vec<u8> = row.get(0).map_err(store_error)?;
-            if !key.starts_with(prefix) {
+            if !key.starts_with(prefix) || rows.len() == enough {
                 break;
             }
             rows.insert(key, row.get(1).map_err(store_error)?);
         }
-        let changed = self.changed.range((table as i64, prefix.to_vec())..);
-        for ((_, key), value) in changed.take_while(|((of, key), _)| *of == table as i64 && key.starts_with(prefix)) {
+        for ((_, key), value) in changed {
             match value {
                 Some(value) => rows.insert(key.clone(), value.clone()),
                 None => rows.remove(key),
             };
         }
-        Ok(rows.into_iter().collect())
+        Ok(rows.into_iter().take(limit).collect())
     }
 
     fn insert_message(&mut self, message: &MessageRow) -> Result<bool, StoreError> {

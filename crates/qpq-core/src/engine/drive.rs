@@ -15,6 +15,7 @@ use super::{Connection, Effect};
 use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Request};
+use crate::store::StoreError;
 use crate::store::Table;
 use crate::store::decode;
 use crate::store::encode;
@@ -159,7 +160,18 @@ impl Ctx<'_> {
     /// The first wish whose time has come. Nothing goes before what all others need: a group, and a way into it.
     fn next_wish(&self, id: ConversationId) -> Result<Option<WishRow>, Error> {
         let mut next = None;
-        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
+        // A thousand messages may wait, and where nothing comes before them the first one will do.
+        let first = if self.may_have_urgent(id)? { usize::MAX } else { 1 };
+        let mut found = self.store.scan_first(Table::Wishes, &conversation_key(id), first)?;
+        let is_due =
+            |(_, bytes): &(Vec<u8>, Vec<u8>)| Ok::<_, StoreError>(decode::<WishRow>(bytes)?.not_before <= self.now);
+        if let [only] = &found[..]
+            && first == 1
+            && !is_due(only)?
+        {
+            found = self.store.scan(Table::Wishes, &conversation_key(id))?;
+        }
+        for (_, bytes) in found {
             let wish: WishRow = decode(&bytes)?;
             if matches!(wish.kind, WishKind::Start { .. } | WishKind::Rejoin) {
                 return Ok(Some(wish).filter(|wish| wish.not_before <= self.now));
@@ -169,6 +181,14 @@ impl Ctx<'_> {
             }
         }
         Ok(next)
+    }
+
+    /// Whether there may be a wish that goes before all others: to make the group, or to come back into it.
+    fn may_have_urgent(&self, id: ConversationId) -> Result<bool, Error> {
+        let group = ConversationRow::load(self.store, &id)?.and_then(|row| row.group);
+        let Some(group) = group else { return Ok(true) };
+        let is_active = GroupRow::load(self.store, &group)?.is_some_and(|row| row.state == ConversationState::Active);
+        Ok(!is_active || RepairRow::load(self.store, &group)?.is_some())
     }
 
     fn attempt(&mut self, wish: &WishRow, reference: WishRef) -> Result<Progress, Error> {

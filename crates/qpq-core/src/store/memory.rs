@@ -39,10 +39,15 @@ impl Store for MemoryStore {
     }
 
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError> {
+        self.scan_first(table, prefix, usize::MAX)
+    }
+
+    fn scan_first(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<KeyValue>, StoreError> {
         Ok(self
             .tables
             .range((table, prefix.to_vec())..)
             .take_while(|((of, key), _)| *of == table && key.starts_with(prefix))
+            .take(limit)
             .map(|((_, key), value)| (key.clone(), value.clone()))
             .collect())
     }

@@ -28,6 +28,9 @@ pub trait Store {
     /// All rows whose key begins with `prefix`, in the order of their keys.
     fn scan(&self, table: Table, prefix: &[u8]) -> Result<Vec<KeyValue>, StoreError>;
 
+    /// The first `limit` rows of [`Self::scan`].
+    fn scan_first(&self, table: Table, prefix: &[u8], limit: usize) -> Result<Vec<KeyValue>, StoreError>;
+
     /// Stores a new message; false when this sender's message id is already in the conversation.
     fn insert_message(&mut self, message: &MessageRow) -> Result<bool, StoreError>;
     /// One message.

@@ -43,6 +43,13 @@ fn scans_are_ordered_and_bounded(store: &mut dyn Store) {
     assert_eq!(keys(b"b"), [&b"b2"[..], b"b\xff", b"b\xff\xff"]);
     assert_eq!(keys(b"b\xff"), [&b"b\xff"[..], b"b\xff\xff"]);
     assert_eq!(keys(b"").len(), 5);
+    let first = |limit| -> Vec<Vec<u8>> {
+        store.scan_first(Table::Backlog, b"b", limit).unwrap().into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(first(0), [b""; 0]);
+    assert_eq!(first(1), [b"b2"]);
+    assert_eq!(first(2), [&b"b2"[..], b"b\xff"]);
+    assert_eq!(first(9).len(), 3);
 }
 
 fn messages_are_unique_and_in_log_order(store: &mut dyn Store) {
