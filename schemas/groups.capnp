@@ -39,6 +39,7 @@ struct Post {
   epoch @0 :UInt64;
   payload @1 :Data;        # MLSMessage(PrivateMessage)
   expiresAtMs @2 :UInt64;  # 0: kept for the server's retention time
+  blobs @3 :List(Data);    # files that it refers to, which are kept as long as it, and have to be there
 }
 
 struct CreateReply {

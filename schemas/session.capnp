@@ -4,6 +4,7 @@
 using Keys = import "keys.capnp";
 using Groups = import "groups.capnp";
 using Stream = import "stream.capnp";
+using Blobs = import "blobs.capnp";
 
 struct Session {
   name @0 :Text;            # the account this device belongs to
@@ -11,4 +12,5 @@ struct Session {
   keyPackages @2 :Keys.KeyPackages;
   groups @3 :Groups.Groups;
   delivery @4 :Stream.Delivery;
+  blobs @5 :Blobs.Blobs;
 }

@@ -143,7 +143,7 @@ fn wire() {
         welcomes: vec![SealedWelcome { device: DeviceId([1; 16]), envelope: vec![3; 20] }; 2],
     };
     let new = qpq_proto::groups::NewGroup { group_info: vec![1], ratchet_tree: vec![2], first: Some(commit.clone()) };
-    let post = Post { epoch: Epoch(3), payload: vec![1; 30], expires_at: Some(Timestamp(9)) };
+    let post = Post { epoch: Epoch(3), payload: vec![1; 30], expires_at: Some(Timestamp(9)), blobs: vec![] };
     let log = LogId::Group(GroupId([7; 16]));
     let entry = Entry { log, seq: Seq(4), at: Timestamp(5), kind: EntryKind::Commit, payload: vec![1; 8] };
     let positions = [Position { log, seq: Seq(1) }, Position { log: LogId::Inbox, seq: Seq(2) }];

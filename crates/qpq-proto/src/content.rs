@@ -5,7 +5,7 @@ use std::time::Duration;
 use capnp::message::TypedBuilder;
 
 use crate::generated::content_capnp;
-use crate::ids::{DeviceId, Epoch, GroupId, MessageId};
+use crate::ids::{BlobId, DeviceId, Epoch, GroupId, MessageId};
 use crate::limits;
 use crate::read::{self, Malformed};
 use crate::time::Timestamp;
@@ -67,7 +67,7 @@ pub enum ReceiptKind {
 /// A file that lies encrypted on the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attachment {
-    pub blob: [u8; 32],
+    pub blob: BlobId,
     pub key: [u8; 32],
     pub sha256: [u8; 32],
     pub size: u64,
@@ -112,6 +112,21 @@ impl Content {
             fallback: read::text("content.fallback", reader.get_fallback(), limits::TEXT)?,
             body: Body::read(reader.get_body())?,
         })
+    }
+
+    /// The files on the server that it refers to, which are kept for its sake.
+    pub fn blobs(&self) -> Vec<BlobId> {
+        match &self.body {
+            Body::Attachment(file) => vec![file.blob],
+            Body::Text(_)
+            | Body::Reaction { .. }
+            | Body::Edit { .. }
+            | Body::Delete { .. }
+            | Body::Receipt { .. }
+            | Body::AskName
+            | Body::NameKey(_)
+            | Body::Unknown => vec![],
+        }
     }
 
     /// What a person sees of it when nothing better is known: the text, or the fallback.
@@ -166,7 +181,7 @@ impl Body {
             }
             Self::Attachment(file) => {
                 let mut builder = builder.init_attachment();
-                builder.set_blob(&file.blob);
+                builder.set_blob(&file.blob.0);
                 builder.set_key(&file.key);
                 builder.set_sha256(&file.sha256);
                 builder.set_size(file.size);
@@ -223,7 +238,7 @@ impl Body {
             Ok(body::Attachment(file)) => {
                 let file = file?;
                 Self::Attachment(Attachment {
-                    blob: read::array("attachment.blob", file.get_blob())?,
+                    blob: BlobId(read::array("attachment.blob", file.get_blob())?),
                     key: read::array("attachment.key", file.get_key())?,
                     sha256: read::array("attachment.sha256", file.get_sha256())?,
                     size: file.get_size(),
@@ -306,7 +321,7 @@ mod tests {
     fn every_kind_survives_the_wire() {
         let target = MessageId([3; 16]);
         let attachment = Attachment {
-            blob: [1; 32],
+            blob: BlobId([1; 32]),
             key: [2; 32],
             sha256: [3; 32],
             size: 5,

@@ -6,7 +6,7 @@ use capnp::message::TypedBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::generated::groups_capnp;
-use crate::ids::{DeviceId, Epoch, GroupId, IdentityId, Seq};
+use crate::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use crate::limits;
 use crate::read::{self, Malformed};
 use crate::time::Timestamp;
@@ -111,16 +111,25 @@ pub struct Post {
     pub payload: Vec<u8>,
     /// When the server may forget it even before its retention time.
     pub expires_at: Option<Timestamp>,
+    /// Files that it refers to.
+    #[serde(default)]
+    pub blobs: Vec<BlobId>,
 }
 
 impl Post {
     /// Reads it from the wire.
     pub fn read(reader: groups_capnp::post::Reader<'_>) -> Result<Self, Malformed> {
         let expires = reader.get_expires_at_ms();
+        let list = reader.get_blobs()?;
+        read::count("post.blobs", list.len(), limits::POST_BLOBS)?;
         Ok(Self {
             epoch: Epoch(reader.get_epoch()),
             payload: read::some_bytes("post.payload", reader.get_payload(), limits::POST)?,
             expires_at: (expires > 0).then_some(Timestamp(expires)),
+            blobs: list
+                .iter()
+                .map(|blob| Ok(BlobId(read::array("post.blobs", blob)?)))
+                .collect::<Result<_, Malformed>>()?,
         })
     }
 
@@ -129,6 +138,8 @@ impl Post {
         builder.set_epoch(self.epoch.0);
         builder.set_payload(&self.payload);
         builder.set_expires_at_ms(self.expires_at.map_or(0, |at| at.0));
+        let mut list = builder.init_blobs(self.blobs.len() as u32);
+        self.blobs.iter().enumerate().for_each(|(index, blob)| list.set(index as u32, &blob.0));
     }
 }
 

@@ -76,6 +76,10 @@ id!(
     MessageId, 16
 );
 id!(
+    /// An encrypted file on the server, chosen at random by its uploader: whoever knows it may fetch it.
+    BlobId, 32
+);
+id!(
     /// SHA-256 of a ciphertext or commit: what makes repeating a request harmless.
     ContentHash, 32
 );

@@ -12,6 +12,7 @@ pub mod code;
 pub mod read;
 
 pub mod account;
+pub mod blobs;
 pub mod content;
 pub mod groups;
 pub mod keys;
@@ -23,6 +24,7 @@ pub mod mutation;
 #[allow(clippy::all, clippy::unwrap_used, clippy::unimplemented, unused, rust_2018_idioms, missing_docs)]
 #[rustfmt::skip]
 pub mod generated {
+    pub mod blobs_capnp;
     pub mod content_capnp;
     pub mod gateway_capnp;
     pub mod groups_capnp;

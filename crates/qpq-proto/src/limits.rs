@@ -40,6 +40,10 @@ pub const WHISPER: usize = 1024;
 pub const EXPIRY_MS: u64 = 366 * 24 * 3600 * 1000;
 /// Messages that one receipt names.
 pub const RECEIPT_TARGETS: usize = 1000;
+/// One file, in bytes; an operator's limit is usually lower.
+pub const FILE: usize = 2 * 1024 * 1024 * 1024;
+/// Files that one message may refer to.
+pub const POST_BLOBS: usize = 16;
 /// Entries in one push.
 pub const PUSH_ENTRIES: usize = 256;
 /// Positions in one acknowledgement or heartbeat: the logs that one device may follow.

@@ -10,7 +10,7 @@ use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
 use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, stream_capnp};
 use qpq_proto::groups::{Commit, GroupKind, GroupState, NewGroup, Post, SealedWelcome, Who};
-use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::keys::{
     DeviceRecord, ML_DSA_65_PUBLIC, ML_DSA_65_SIGNATURE, ManifestBody, SignedManifest, X_WING_PUBLIC,
 };
@@ -81,7 +81,7 @@ fn contents() {
         content_of(Body::Receipt { kind: ReceiptKind::Delivered, targets: vec![target; n] })
     });
     let file = |name, media_type| {
-        let (blob, key, sha256, size) = ([1; 32], [2; 32], [3; 32], u64::MAX);
+        let (blob, key, sha256, size) = (BlobId([1; 32]), [2; 32], [3; 32], u64::MAX);
         content_of(Body::Attachment(Attachment { blob, key, sha256, size, name, media_type }))
     };
     at_most("attachment.name", limits::SHORT_TEXT, |n| file(text(n), String::new()));
@@ -168,8 +168,19 @@ fn group_requests() {
     some("group.ratchetTree", limits::HANDSHAKE, |n| new(1, n, None));
     some("commit.commit", limits::HANDSHAKE, |n| new(1, 1, Some(commit(n, 1, 0, 1))));
     some("post.payload", limits::POST, |n| {
-        let post = Post { epoch: Epoch(0), payload: vec![0; n], expires_at: Some(Timestamp(u64::MAX)) };
+        let post = Post { epoch: Epoch(0), payload: vec![0; n], expires_at: Some(Timestamp(u64::MAX)), blobs: vec![] };
         through::<groups_capnp::post::Owned, _>(|builder| post.write(builder), Post::read)
+    });
+    at_most("post.blobs", limits::POST_BLOBS, |n| {
+        let post = Post { epoch: Epoch(0), payload: vec![1], expires_at: None, blobs: vec![BlobId([1; 32]); n] };
+        through::<groups_capnp::post::Owned, _>(|builder| post.write(builder), Post::read)
+    });
+    exactly("post.blobs", 32, |n| {
+        let fill = |mut builder: groups_capnp::post::Builder<'_>| {
+            builder.set_payload(&[1]);
+            builder.init_blobs(1).set(0, &vec![0; n]);
+        };
+        through::<groups_capnp::post::Owned, _>(fill, Post::read)
     });
     exactly("welcome.device", 16, |n| {
         let fill = |mut builder: groups_capnp::commit::Builder<'_>| {

@@ -10,7 +10,7 @@ use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
 use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, stream_capnp};
 use qpq_proto::groups::{Commit, GroupKind, GroupState, Head, NewGroup, Post, SealedWelcome, Who};
-use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::keys::{
     DeviceRecord, ML_DSA_65_PUBLIC, ML_DSA_65_SIGNATURE, ManifestBody, SignedManifest, X_WING_PUBLIC,
 };
@@ -59,8 +59,14 @@ fn content_keeps_its_bytes() {
         &content(Body::Delete { target }),
         "000000000f000000000000000300040001000300000000000068e5cf8b01000060ea0000000000000d000000820000001100000082000000150000001200000015000000820000000101010101010101010101010101010102020202020202020202020202020202660000000000000003030303030303030303030303030303",
     );
-    let file =
-        Attachment { blob: [1; 32], key: [2; 32], sha256: [3; 32], size: 4, name: "n".into(), media_type: "m".into() };
+    let file = Attachment {
+        blob: BlobId([1; 32]),
+        key: [2; 32],
+        sha256: [3; 32],
+        size: 4,
+        name: "n".into(),
+        media_type: "m".into(),
+    };
     check(
         "attachment",
         &content(Body::Attachment(file)),
@@ -149,7 +155,8 @@ fn wire_messages_keep_their_bytes() {
         welcomes: vec![SealedWelcome { device: DeviceId([6; 16]), envelope: vec![7; 8] }],
     };
     let new = NewGroup { group_info: vec![1], ratchet_tree: vec![2], first: Some(commit.clone()) };
-    let post = Post { epoch: Epoch(1), payload: vec![2; 3], expires_at: Some(Timestamp(4)) };
+    let post =
+        Post { epoch: Epoch(1), payload: vec![2; 3], expires_at: Some(Timestamp(4)), blobs: vec![BlobId([5; 32])] };
     let log = LogId::Group(GroupId([1; 16]));
     let entry = Entry { log, seq: Seq(2), at: Timestamp(3), kind: EntryKind::Proposal, payload: vec![4; 5] };
     let positions = [Position { log, seq: Seq(1) }, Position { log: LogId::Inbox, seq: Seq(2) }];
@@ -171,7 +178,7 @@ fn wire_messages_keep_their_bytes() {
     check(
         "post",
         &built::<groups_capnp::post::Owned>(|b| post.write(b)),
-        "0000000005000000000000000200010001000000000000000400000000000000010000001a0000000202020000000000",
+        "000000000b000000000000000200020001000000000000000400000000000000050000001a000000050000000e000000020202000000000001000000020100000505050505050505050505050505050505050505050505050505050505050505",
     );
     check(
         "head",

@@ -27,6 +27,7 @@ pub struct Metrics {
     pub registrations: IntCounter,
     pub rate_limited: IntCounterVec,
     pub swept: IntCounter,
+    pub swept_parts: IntCounter,
     pub transaction_jobs: Histogram,
     pub transaction_seconds: Histogram,
     pub ready: IntGauge,
@@ -66,6 +67,7 @@ impl Metrics {
             registrations: counter(&registry, "qpq_registrations_total", "Accounts created."),
             rate_limited: counters(&registry, "qpq_rate_limited_total", "Refusals by a rate limit.", &["limit"]),
             swept: counter(&registry, "qpq_swept_entries_total", "Log entries whose payload was erased."),
+            swept_parts: counter(&registry, "qpq_swept_file_parts_total", "Parts of files that were erased."),
             transaction_jobs: histogram(
                 &registry,
                 "qpq_store_transaction_jobs",

@@ -66,11 +66,7 @@ pub fn store(config: &Config, wake: Wake, observer: BatchObserver) -> Result<Sql
         .into());
     }
     let key = DbKey::load_or_create(&key_file, is_strict)?;
-    let quotas = Quotas {
-        log_entries_per_group: config.limits.log_entries_per_group,
-        inbox_entries_per_device: config.limits.inbox_entries_per_device,
-        key_packages_per_device: config.limits.key_packages_per_device,
-    };
+    let quotas = Quotas::from(&config.limits);
     SqlCipherStore::open(&path, &key, Options { quotas, wake, observer })
         .map_err(|reason| Error::Database { path, reason })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use openmls::prelude::KeyPackage;
-use qpq_proto::content::WelcomeBundle;
+use qpq_proto::content::{Content, WelcomeBundle};
 use qpq_proto::groups::{Commit, GroupKind, GroupState, NewGroup, Post, SealedWelcome, Who};
 use qpq_proto::ids::{ContentHash, Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
@@ -159,8 +159,9 @@ impl Ctx<'_> {
         let epoch = group::epoch(&mls);
         self.keep_mls(row.group, mls);
         let hash = ContentHash::of(&payload);
+        let blobs = Content::decode(content).map(|content| content.blobs()).unwrap_or_default();
         let expires_at = expires_after.map(|after| self.there(self.now).after(after));
-        let request = Request::Post { group: row.group, post: Post { epoch, payload, expires_at } };
+        let request = Request::Post { group: row.group, post: Post { epoch, payload, expires_at, blobs } };
         let request = self.request(request, Purpose::Post { wish: reference, group: row.group, hash })?;
         OwnRow { hash, message, wish: reference, request, accepted: None }.save(self.store)?;
         Ok(Progress::InFlight(vec![request]))

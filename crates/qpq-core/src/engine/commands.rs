@@ -13,7 +13,9 @@ use super::ctx::Ctx;
 use super::{Answer, Command, Effect};
 use crate::error::Error;
 use crate::request::{Purpose, Request};
-use crate::store::rows::{ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, WishKind, WishRow, set_number};
+use crate::store::rows::{
+    ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, TransferRow, WishKind, WishRow, set_number,
+};
 use crate::view::{ConversationId, ConversationState, MessageStatus, Trust};
 
 impl Ctx<'_> {
@@ -39,6 +41,7 @@ impl Ctx<'_> {
             Command::Mute { conversation, is_muted } => self.mute(conversation, is_muted)?,
             Command::TellOthers(tell) => self.set_telling(tell)?,
             Command::Typing(conversation) => self.typing(conversation)?,
+            Command::Transfer(row) => self.transfer(&row)?,
             Command::MarkRead(conversation) => self.mark_read(conversation)?,
             Command::MoveConsumer { consumer, position } => {
                 set_number(self.store, &format!("consumer {consumer}"), position)?;
@@ -115,6 +118,9 @@ impl Ctx<'_> {
         check_text(&text)?;
         self.take_up(&mut conversation)?;
         self.ensure_started(id)?;
+        for blob in content.blobs() {
+            TransferRow::delete(self.store, &blob)?;
+        }
         conversation.last_number += 1;
         conversation.last_activity = self.now;
         conversation.save(self.store)?;
@@ -135,6 +141,18 @@ impl Ctx<'_> {
         })?;
         self.wish(id, WishKind::Send { message: content.id }, Duration::ZERO)?;
         Ok(Answer::Message(content.id))
+    }
+
+    /// Those that nobody went on with are forgotten, too: the server has forgotten them before.
+    fn transfer(&mut self, row: &TransferRow) -> Result<Answer, Error> {
+        self.existing(row.conversation)?;
+        for other in TransferRow::all(self.store)? {
+            if self.now.since(other.begun) > TRANSFERS_KEPT {
+                TransferRow::delete(self.store, &other.blob)?;
+            }
+        }
+        TransferRow { begun: self.now, ..row.clone() }.save(self.store)?;
+        Ok(Answer::Done)
     }
 
     fn change(&mut self, id: ConversationId, kind: WishKind) -> Result<Answer, Error> {
@@ -269,3 +287,6 @@ pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
+
+/// Uploads that nobody has gone on with for so long.
+const TRANSFERS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

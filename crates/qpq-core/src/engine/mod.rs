@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::mls::Myself;
 use crate::request::{Reply, Request};
 use crate::store::Store;
-use crate::store::rows::{AccountRow, Row as _, WishKind};
+use crate::store::rows::{AccountRow, Row as _, TransferRow, WishKind};
 use crate::view::{ConversationId, Trust};
 use ctx::Ctx;
 
@@ -143,6 +143,8 @@ pub enum Command {
     /// The user is typing. Told at most every few seconds, and only to those who are online.
     Typing(ConversationId),
     MarkRead(ConversationId),
+    /// Remembers the upload of a file, so that it can go on after an interruption. Forgotten when its message is stored.
+    Transfer(TransferRow),
     /// Stores how far a consumer has come with the events.
     MoveConsumer {
         consumer: String,

@@ -24,7 +24,7 @@ use crate::mls::{Provider, group};
 use crate::store::notes::{NoteKind, NoteRow};
 use crate::store::rows::{
     AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow, OutboxRow,
-    QuarantineRow, RepairRow, Row as _, WishKind, WishRow, conversation_key, number,
+    QuarantineRow, RepairRow, Row as _, TransferRow, WishKind, WishRow, conversation_key, number,
 };
 use crate::store::{Store, StoreError, Table, decode};
 use crate::view::{
@@ -89,6 +89,17 @@ impl<'a> Query<'a> {
         let Some(bytes) = self.store.get(Table::Names, name.as_str().as_bytes())? else { return Ok(None) };
         let identity = IdentityId::try_from(&bytes[..]).map_err(|_| StoreError::Corrupt("a pinned name".to_owned()))?;
         self.view(identity).map(Some)
+    }
+
+    /// The upload of this content for this conversation that was begun and is not sent yet.
+    pub fn transfer(
+        &self,
+        conversation: ConversationId,
+        sha256: [u8; 32],
+        size: u64,
+    ) -> Result<Option<TransferRow>, Error> {
+        let same = |row: &TransferRow| row.conversation == conversation && row.sha256 == sha256 && row.size == size;
+        Ok(TransferRow::all(self.store)?.into_iter().find(same))
     }
 
     /// The safety number with somebody.

@@ -114,6 +114,8 @@ pub enum Table {
     Repairs = 17,
     /// (conversation, message, what, who) → [`notes::NoteRow`].
     Notes = 18,
+    /// Blob → [`rows::TransferRow`], while a file is sent.
+    Transfers = 20,
 }
 
 /// The storage failed.

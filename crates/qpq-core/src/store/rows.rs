@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use qpq_proto::account::UserName;
 use qpq_proto::groups::GroupKind;
-use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{BlobId, ContentHash, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::stream::{Entry, LogId};
 use qpq_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,19 @@ pub struct ContactRow {
     pub manifest: Vec<u8>,
     /// Device → signature key, out of the manifest.
     pub devices: BTreeMap<DeviceId, [u8; 32]>,
+}
+
+/// A file that is being uploaded, to be sent then. No `Debug`: it holds the file's key.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TransferRow {
+    pub blob: BlobId,
+    pub key: [u8; 32],
+    pub conversation: ConversationId,
+    /// Where the file was. It is recognised by its content.
+    pub path: String,
+    pub size: u64,
+    pub sha256: [u8; 32],
+    pub begun: Timestamp,
 }
 
 /// One MLS group. No `Debug`: it holds the key of the group's name.
@@ -473,6 +486,7 @@ row!(JoinRow, Joins, (GroupId, Epoch), |key| group_seq(key.0, Seq(key.1.0)), |ro
 row!(OwnRow, Own, ContentHash, |key| key.0.to_vec(), |row| row.hash);
 row!(BacklogRow, Backlog, (GroupId, Seq), |key| group_seq(key.0, key.1), |row| (row.group, row.entry.seq));
 row!(TrackRow, Tracks, GroupId, |key| key.0.to_vec(), |row| row.group);
+row!(TransferRow, Transfers, BlobId, |key| key.0.to_vec(), |row| row.blob);
 row!(RepairRow, Repairs, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(QuarantineRow, Quarantine, (LogId, Seq), |key| log_seq(key.0, key.1), |row| (row.entry.log, row.entry.seq));
 

@@ -17,6 +17,8 @@ impl Config {
         let sizes = [
             ("limits.max_message", self.limits.max_message, limits::POST),
             ("limits.max_commit", self.limits.max_commit, limits::HANDSHAKE),
+            ("limits.max_file", self.limits.max_file, limits::FILE),
+            ("limits.file_bytes_per_account", self.limits.file_bytes_per_account, usize::MAX),
         ];
         for (key, size, most) in sizes {
             if size.0 == 0 || size.0 > most {
@@ -51,6 +53,7 @@ impl Config {
             return wrong(key, format!("should be at least {least}"));
         }
         let rates = [
+            ("limits.file_parts_per_minute", self.limits.file_parts_per_minute),
             ("limits.posts_per_minute", self.limits.posts_per_minute),
             ("limits.claims_per_minute", self.limits.claims_per_minute),
             ("limits.claims_per_minute_per_target", self.limits.claims_per_minute_per_target),
@@ -91,6 +94,9 @@ mod tests {
         let (post, handshake) = (limits::POST, limits::HANDSHAKE);
         check("limits.max_message", |l, v| l.max_message = ByteSize(v), [1, post], [0, post + 1]);
         check("limits.max_commit", |l, v| l.max_commit = ByteSize(v), [1, handshake], [0, handshake + 1]);
+        check("limits.max_file", |l, v| l.max_file = ByteSize(v), [1, limits::FILE], [0, limits::FILE + 1]);
+        check("limits.file_bytes_per_account", |l, v| l.file_bytes_per_account = ByteSize(v), [1, usize::MAX], [0]);
+        check("limits.file_parts_per_minute", |l, v| l.file_parts_per_minute = v, [1, u32::MAX], [0]);
         check("limits.max_connections", |l, v| l.max_connections = v, [1, usize::MAX], [0]);
         check("limits.connections_per_address", |l, v| l.connections_per_address = v, [1, usize::MAX], [0]);
         check("limits.calls_in_flight", |l, v| l.calls_in_flight = v, [1, 256], [0, 257]);

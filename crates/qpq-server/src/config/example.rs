@@ -104,6 +104,9 @@ const SETTINGS: &[Setting] = &[
     plain("limits.key_packages_per_device", "Key packages that a device may have in stock, at least 100."),
     plain("limits.log_entries_per_group", "Entries that are kept per group, whatever their age."),
     plain("limits.inbox_entries_per_device", "Entries that may wait for one device."),
+    plain("limits.max_file", "Largest file, at most 2GiB. With padding it takes up to 12 % more."),
+    plain("limits.file_bytes_per_account", "Files that are kept for one account, together and with padding."),
+    plain("limits.file_parts_per_minute", "Parts of files, 64 KiB each, that one account may send or fetch."),
     plain("limits.posts_per_minute", "Messages and group changes of one account."),
     plain("limits.claims_per_minute", "Key packages that one account may ask for, and directory look-ups."),
     plain("limits.claims_per_minute_per_target", "Key packages that are given out for one account, whoever asks."),
@@ -116,7 +119,11 @@ const SETTINGS: &[Setting] = &[
         "1000 in development, 60 in production",
     ),
     plain("retention.entries", "How long an entry is kept that not everybody has acknowledged."),
-    plain("retention.blobs", "How long files are kept."),
+    plain("retention.blobs", "How long files are kept after the last message that refers to them."),
+    plain(
+        "retention.unreferenced_blobs",
+        "How long files are kept that no message refers to, such as unfinished ones.",
+    ),
     plain(
         "log.level",
         "\"error\", \"warn\", \"info\", \"debug\" or \"trace\". None of them logs names, addresses or content.",

@@ -94,6 +94,9 @@ pub struct Limits {
     pub key_packages_per_device: u64,
     pub log_entries_per_group: u64,
     pub inbox_entries_per_device: u64,
+    pub max_file: ByteSize,
+    pub file_bytes_per_account: ByteSize,
+    pub file_parts_per_minute: u32,
     pub posts_per_minute: u32,
     pub claims_per_minute: u32,
     pub claims_per_minute_per_target: u32,
@@ -116,6 +119,9 @@ impl Default for Limits {
             key_packages_per_device: 200,
             log_entries_per_group: 100_000,
             inbox_entries_per_device: 10_000,
+            max_file: ByteSize(50 * 1024 * 1024),
+            file_bytes_per_account: ByteSize(1024 * 1024 * 1024),
+            file_parts_per_minute: 12_000,
             posts_per_minute: 6000,
             claims_per_minute: 1200,
             claims_per_minute_per_target: 600,
@@ -141,12 +147,14 @@ impl Limits {
 pub struct Retention {
     pub entries: Lifetime,
     pub blobs: Lifetime,
+    pub unreferenced_blobs: Lifetime,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let month = Lifetime(Duration::from_secs(30 * 24 * 3600));
-        Self { entries: month, blobs: month }
+        let day = Lifetime(Duration::from_secs(24 * 3600));
+        Self { entries: month, blobs: month, unreferenced_blobs: day }
     }
 }
 

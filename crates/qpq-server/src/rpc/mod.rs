@@ -9,6 +9,7 @@ mod login;
 mod registration;
 mod session;
 
+mod blobs;
 mod delivery;
 mod directory;
 mod groups;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use qpq_proto::code::Refusal;
 use qpq_proto::generated::gateway_capnp::session_reply;
 
+use super::blobs::Blobs;
 use super::connection::Connection;
 use super::delivery::Delivery;
 use super::directory::Directory;
@@ -33,5 +34,6 @@ pub fn answer(connection: &Rc<Connection>, outcome: Result<Caller, Refusal>, rep
     session.set_directory(capnp_rpc::new_client(Directory(right.clone())));
     session.set_key_packages(capnp_rpc::new_client(KeyPackages(right.clone())));
     session.set_groups(capnp_rpc::new_client(Groups(right.clone())));
+    session.set_blobs(capnp_rpc::new_client(Blobs(right.clone())));
     session.set_delivery(capnp_rpc::new_client(Delivery(right)));
 }

@@ -178,7 +178,12 @@ async fn create_notepad<'d>(session: session::Reader<'_>, device: &'d Device, id
 
     let mut group = group;
     let message = group.mls.create_message(&device.provider, &device.signer, b"note").unwrap();
-    let post = Post { epoch: group.epoch(), payload: message.tls_serialize_detached().unwrap(), expires_at: None };
+    let post = Post {
+        epoch: group.epoch(),
+        payload: message.tls_serialize_detached().unwrap(),
+        expires_at: None,
+        blobs: vec![],
+    };
     let mut request = session.get_groups().unwrap().post_request();
     request.get().set_group(&group.id.0);
     post.write(request.get().init_post());

@@ -18,6 +18,7 @@ use super::Options;
 /// All rate limits.
 pub struct RateLimits {
     pub posts: RateLimit<IdentityId>,
+    pub file_parts: RateLimit<IdentityId>,
     pub claims: RateLimit<IdentityId>,
     pub claims_of: RateLimit<IdentityId>,
     pub logins_of: RateLimit<UserName>,
@@ -32,6 +33,7 @@ impl RateLimits {
         let hour = Duration::from_secs(3600);
         Self {
             posts: RateLimit::new("posts_per_minute", limits.posts_per_minute, minute),
+            file_parts: RateLimit::new("file_parts_per_minute", limits.file_parts_per_minute, minute),
             claims: RateLimit::new("claims_per_minute", limits.claims_per_minute, minute),
             claims_of: RateLimit::new("claims_per_minute_per_target", limits.claims_per_minute_per_target, minute),
             logins_of: RateLimit::new("logins_per_minute_per_account", limits.logins_per_minute_per_account, minute),
@@ -47,6 +49,7 @@ impl RateLimits {
     /// Forgets who has not been seen for a while.
     pub fn clean(&self) {
         self.posts.clean();
+        self.file_parts.clean();
         self.claims.clean();
         self.claims_of.clean();
         self.logins_of.clean();

@@ -10,6 +10,7 @@ mod manifests;
 mod opaque;
 
 pub mod auth;
+mod blobs;
 mod directory;
 mod groups;
 pub mod invites;
@@ -37,6 +38,7 @@ use crate::metrics::Metrics;
 use crate::store::log::Wake;
 use crate::store::{Store, StoreError};
 
+pub use blobs::BlobLife;
 pub use clock::Clock;
 pub use limits::network;
 pub use presence::SessionEnd;
@@ -69,6 +71,7 @@ pub struct Options {
     pub limits: Limits,
     pub registrations_per_hour: u32,
     pub retention: Duration,
+    pub blobs: BlobLife,
     /// Threads that validate commits and the like. 0: whoever asks for it does it, which suits nobody but simulations.
     pub threads: usize,
 }
@@ -81,6 +84,7 @@ impl From<&Config> for Options {
             limits: config.limits.clone(),
             registrations_per_hour: config.limits.registrations_per_hour(config.mode),
             retention: config.retention.entries.0,
+            blobs: BlobLife { referred: config.retention.blobs.0, unreferred: config.retention.unreferenced_blobs.0 },
             threads: config.worker_threads(),
         }
     }

@@ -42,6 +42,7 @@ impl Service {
         self.limits.clean();
         self.flush_acknowledgements().await?;
         self.refresh_snapshots().await?;
+        self.sweep_blobs().await?;
         let mut next = Some(0);
         while let Some(from) = next {
             let swept = self.store.sweep(from, self.clock.now(), self.options.retention).await?;

@@ -6,6 +6,8 @@ use qpq_proto::groups::{Head, SealedWelcome};
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::time::Timestamp;
 
+use super::blob::BlobName;
+
 /// One device in a roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberRecord {
@@ -74,6 +76,9 @@ pub struct NewPost {
     pub hash: ContentHash,
     pub payload: Vec<u8>,
     pub expires: Option<Timestamp>,
+    /// What it refers to, and how long that is kept for it.
+    pub blobs: Vec<BlobName>,
+    pub blobs_until: Timestamp,
 }
 
 /// A validated proposal to leave.
@@ -93,6 +98,8 @@ pub enum PostResult {
     StaleEpoch(Head),
     /// There is no such group, or the sender is not in it.
     NotMember,
+    /// A blob that it refers to is not here.
+    BlobMissing,
     /// Nothing was stored; the limit's name.
     Quota(&'static str),
 }

@@ -4,6 +4,7 @@
 mod error;
 
 pub mod account;
+pub mod blob;
 pub mod group;
 pub mod key_package;
 pub mod log;
@@ -27,6 +28,7 @@ use qpq_proto::time::Timestamp;
 pub use error::StoreError;
 
 use account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use group::{
     CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
     Standing,
@@ -107,6 +109,15 @@ pub trait Store: Send + Sync + 'static {
     fn acknowledge(&self, positions: Vec<LogPosition>) -> Reply<()>;
     /// Forgets what nobody needs any more, a bounded amount at a time: call it again while it says so.
     fn sweep(&self, from: i64, now: Timestamp, retention: Duration) -> Reply<Swept>;
+
+    /// Announces a blob, or asks how much of it is here; keeps it at least until the time that it names.
+    fn begin_blob(&self, blob: NewBlob, now: Timestamp) -> Reply<Begun>;
+    /// Adds the next part of a blob. Repeating it changes nothing.
+    fn put_part(&self, part: NewPart, now: Timestamp) -> Reply<Put>;
+    /// At most so many bytes from there on. None: there is no such blob, or it is not complete.
+    fn read_blob(&self, name: BlobName, offset: u64, length: usize, now: Timestamp) -> Reply<Option<Vec<u8>>>;
+    /// Forgets the blobs whose time is up, a bounded amount at a time.
+    fn sweep_blobs(&self, now: Timestamp) -> Reply<SweptBlobs>;
 
     /// Whether the last write reached the disk.
     fn is_writable(&self) -> bool;

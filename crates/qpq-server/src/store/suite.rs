@@ -2,6 +2,7 @@
 //! A second implementation runs the same functions.
 
 mod accounts;
+mod blobs;
 mod groups;
 mod keys;
 mod logs;

@@ -108,7 +108,7 @@ async fn post_all(server: &Server, senders: u32) -> Result<Posts> {
 async fn post(session: &Session, group: GroupId, payload: Vec<u8>) -> Result<()> {
     let mut request = session.groups.post_request();
     request.get().set_group(&group.0);
-    Post { epoch: Epoch(0), payload, expires_at: None }.write(request.get().init_post());
+    Post { epoch: Epoch(0), payload, expires_at: None, blobs: vec![] }.write(request.get().init_post());
     let response = request.send().promise.await?;
     match response.get()?.get_reply()?.which()? {
         post_reply::Accepted(_) => Ok(()),

@@ -63,6 +63,7 @@ impl Server {
                 log_entries_per_group: 100_000,
                 inbox_entries_per_device: 1000,
                 key_packages_per_device: 500,
+                file_bytes_per_account: 100_000_000,
             },
             wake: Arc::new(move |logs| {
                 grown.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(logs);

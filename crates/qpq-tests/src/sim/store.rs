@@ -10,6 +10,7 @@ use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
 use qpq_server::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use qpq_server::store::blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use qpq_server::store::group::{
     CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
     Standing,
@@ -113,4 +114,8 @@ slowly! {
     read_inbox(device: DeviceId, after: Seq, limit: ReadLimit) -> Batch;
     acknowledge(positions: Vec<LogPosition>) -> ();
     sweep(from: i64, now: Timestamp, retention: Duration) -> Swept;
+    begin_blob(blob: NewBlob, now: Timestamp) -> Begun;
+    put_part(part: NewPart, now: Timestamp) -> Put;
+    read_blob(name: BlobName, offset: u64, length: usize, now: Timestamp) -> Option<Vec<u8>>;
+    sweep_blobs(now: Timestamp) -> SweptBlobs;
 }

@@ -6,7 +6,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, TcpStream};
 use std::time::Instant;
 
+use qpq_proto::blobs::PART;
 use qpq_proto::code::{Code, Refusal};
+use qpq_proto::generated::blobs_capnp::{bytes_reply, received_reply};
 use qpq_proto::generated::gateway_capnp::{login_reply, register_reply};
 use qpq_proto::generated::groups_capnp::{commit_reply, groups};
 use qpq_proto::generated::ids_capnp;
@@ -128,7 +130,7 @@ fn post(
 ) -> impl Future<Output = Result<Result<u64, Refusal>, capnp::Error>> + use<> {
     let mut request = groups.post_request();
     request.get().set_group(&[1; 16]);
-    Post { epoch: qpq_proto::ids::Epoch(0), payload, expires_at: None }.write(request.get().init_post());
+    Post { epoch: qpq_proto::ids::Epoch(0), payload, expires_at: None, blobs: vec![] }.write(request.get().init_post());
     let promise = request.send().promise;
     async move {
         let response = promise.await?;
@@ -184,7 +186,43 @@ fn every_parameter_is_checked_before_anything_is_done() {
         let session = soon(client.register(&alice)).await;
         check_keys(session, &check).await;
         check_groups(session, &check).await;
+        check_blobs(session, &check).await;
     });
+}
+
+async fn check_blobs(session: session::Reader<'_>, check: &impl Fn(Refusal, &str)) {
+    let blobs = session.get_blobs().unwrap();
+    let put = async |id: usize, bytes: usize| {
+        let mut request = blobs.put_request();
+        request.get().set_blob(&vec![1; id]);
+        request.get().set_bytes(&vec![0; bytes]);
+        let response = soon(request.send().promise).await.unwrap();
+        let received_reply::Refused(refusal) = response.get().unwrap().get_reply().unwrap().which().unwrap() else {
+            panic!("taken")
+        };
+        refused(refusal)
+    };
+    for id in [0, 31, 33] {
+        check(put(id, 1).await, "blob");
+        let mut request = blobs.begin_request();
+        request.get().set_blob(&vec![1; id]);
+        let response = soon(request.send().promise).await.unwrap();
+        let received_reply::Refused(refusal) = response.get().unwrap().get_reply().unwrap().which().unwrap() else {
+            panic!("begun")
+        };
+        check(refused(refusal), "blob");
+        let mut request = blobs.get_request();
+        request.get().set_blob(&vec![1; id]);
+        let response = soon(request.send().promise).await.unwrap();
+        let bytes_reply::Refused(refusal) = response.get().unwrap().get_reply().unwrap().which().unwrap() else {
+            panic!("there")
+        };
+        check(refused(refusal), "blob");
+    }
+    for bytes in [0, PART + 1] {
+        check(put(32, bytes).await, "bytes");
+    }
+    assert_eq!(put(32, PART).await.code, Code::NotFound, "that is in order, but nothing was begun");
 }
 
 async fn check_keys(session: session::Reader<'_>, check: &impl Fn(Refusal, &str)) {
@@ -275,7 +313,7 @@ async fn backlog(session: session::Reader<'_>, device: &Device, id: u8) -> Group
         payload[last..].copy_from_slice(&number.to_be_bytes());
         let mut request = groups.post_request();
         request.get().set_group(&group.id.0);
-        Post { epoch: group.epoch(), payload, expires_at: None }.write(request.get().init_post());
+        Post { epoch: group.epoch(), payload, expires_at: None, blobs: vec![] }.write(request.get().init_post());
         let response = request.send().promise.await.unwrap();
         let reply = response.get().unwrap().get_reply().unwrap();
         assert!(matches!(reply.which().unwrap(), post_reply::Accepted(_)));

@@ -60,6 +60,7 @@ impl Service {
             PostResult::Accepted(seq) => Ok(PostOutcome::Accepted(seq)),
             PostResult::StaleEpoch(head) => Ok(PostOutcome::StaleEpoch(head)),
             PostResult::NotMember => Err(refuse::no_such_group()),
+            PostResult::BlobMissing => Err(refuse::internal("a proposal refers to a file")),
             PostResult::Quota(limit) => Err(refuse::quota(limit)),
         }
     }

@@ -9,7 +9,7 @@ use qpq_proto::limits;
 use tls_codec::DeserializeBytes as _;
 
 use crate::service::stream::mailbox::Whisper;
-use crate::service::{Caller, Service, refuse};
+use crate::service::{Caller, Service, blobs, refuse};
 use crate::store::group::{NewPost, PostResult};
 
 impl Service {
@@ -42,6 +42,7 @@ impl Service {
         }
         self.limits.posts.check(&caller.identity, &self.metrics)?;
         check_header(id, &post)?;
+        let now = self.clock.now();
         let new = NewPost {
             group: id,
             sender: caller.device,
@@ -49,11 +50,16 @@ impl Service {
             hash: ContentHash::of(&post.payload),
             payload: post.payload,
             expires: post.expires_at,
+            blobs: post.blobs.into_iter().map(blobs::name).collect(),
+            blobs_until: self.blobs_until(now, post.expires_at),
         };
-        match self.store.post(new, self.clock.now()).await? {
+        match self.store.post(new, now).await? {
             PostResult::Accepted(seq) => Ok(PostOutcome::Accepted(seq)),
             PostResult::StaleEpoch(head) => Ok(PostOutcome::StaleEpoch(head)),
             PostResult::NotMember => Err(refuse::no_such_group()),
+            PostResult::BlobMissing => {
+                Err(Refusal::new(Code::NotFound, "the file is not on the server any more; send it again"))
+            }
             PostResult::Quota(limit) => Err(refuse::quota(limit)),
         }
     }

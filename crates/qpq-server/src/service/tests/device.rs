@@ -269,7 +269,9 @@ impl<'d> Group<'d> {
     pub async fn post(&mut self, service: &Arc<Service>, text: &str) -> Result<PostOutcome, Refusal> {
         let message = self.mls.create_message(&self.device.provider, &self.device.signer, text.as_bytes()).unwrap();
         let payload = message.tls_serialize_detached().unwrap();
-        service.post(&self.device.caller, self.id, Post { epoch: self.epoch(), payload, expires_at: None }).await
+        service
+            .post(&self.device.caller, self.id, Post { epoch: self.epoch(), payload, expires_at: None, blobs: vec![] })
+            .await
     }
 
     fn info(&self) -> Vec<u8> {

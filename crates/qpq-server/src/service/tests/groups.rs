@@ -170,7 +170,7 @@ async fn posts_are_for_this_group_and_epoch() {
     let payload = message.tls_serialize_detached().unwrap();
     let commit = one.update();
     one.submit(&world.service, commit).await.unwrap();
-    let post = qpq_proto::groups::Post { epoch: Epoch(0), payload, expires_at: None };
+    let post = qpq_proto::groups::Post { epoch: Epoch(0), payload, expires_at: None, blobs: vec![] };
     let stale = world.service.post(&alice.caller, one.id, post).await;
     assert!(matches!(stale, Ok(PostOutcome::StaleEpoch(head)) if head.epoch == Epoch(1)), "{stale:?}");
 }

@@ -35,7 +35,7 @@ fn check_never<T>(outcome: Result<T, Refusal>, code: Code, limit: &str) {
 
 fn message(group: &mut Group<'_>, bytes: usize) -> Post {
     let message = group.mls.create_message(&group.device.provider, &group.device.signer, &vec![7; bytes]).unwrap();
-    Post { epoch: group.epoch(), payload: message.tls_serialize_detached().unwrap(), expires_at: None }
+    Post { epoch: group.epoch(), payload: message.tls_serialize_detached().unwrap(), expires_at: None, blobs: vec![] }
 }
 
 async fn create(world: &World, group: &mut Group<'_>) -> NewGroup {

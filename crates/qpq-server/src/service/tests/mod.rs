@@ -1,6 +1,7 @@
 //! The service as clients see it, with real MLS groups, on a store in a temporary folder.
 
 mod auth;
+mod blobs;
 mod delivery;
 pub(crate) mod device;
 mod formats;

@@ -61,11 +61,7 @@ impl World {
 
 async fn start(dir: &tempfile::TempDir, options: &Options, now: &Arc<AtomicU64>) -> Arc<Service> {
     let wakeups = Wakeups::default();
-    let quotas = Quotas {
-        log_entries_per_group: options.limits.log_entries_per_group,
-        inbox_entries_per_device: options.limits.inbox_entries_per_device,
-        key_packages_per_device: options.limits.key_packages_per_device,
-    };
+    let quotas = Quotas::from(&options.limits);
     let store_options = sqlcipher::Options { quotas, wake: wakeups.hook(), observer: Arc::new(|_, _| {}) };
     let path = dir.path().join("qpq.db");
     let store = SqlCipherStore::open(&path, &DbKey::from_bytes([7; 32]), store_options).unwrap();

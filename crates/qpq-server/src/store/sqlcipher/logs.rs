@@ -17,7 +17,7 @@ use super::groups::{self, GroupRow};
 use super::members;
 use super::row::{self, Number};
 use super::tx::Tx;
-use super::{Quotas, inbox};
+use super::{Quotas, blobs, inbox};
 
 /// What is appended, besides where.
 pub struct Appended {
@@ -29,7 +29,7 @@ pub struct Appended {
     pub expires: Option<Timestamp>,
 }
 
-/// Changes everything or nothing: the last statement is the only one that writes.
+/// Changes everything or nothing unless it refers to blobs: the last statement is the only one that writes.
 pub fn post(tx: &Tx<'_>, post: NewPost, quotas: &Quotas, now: Timestamp) -> Result<PostResult, StoreError> {
     let Some(group) = tx.posting(post.group)? else {
         return Ok(PostResult::NotMember);
@@ -40,6 +40,9 @@ pub fn post(tx: &Tx<'_>, post: NewPost, quotas: &Quotas, now: Timestamp) -> Resu
     }
     if let Some(obstacle) = obstacle(tx, &group, post.sender, post.epoch, quotas)? {
         return Ok(obstacle);
+    }
+    if !blobs::refer(tx, &post.blobs, post.blobs_until, now)? {
+        return Ok(PostResult::BlobMissing);
     }
     let entry = Appended {
         kind: EntryKind::Message,

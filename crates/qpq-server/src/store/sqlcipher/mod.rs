@@ -9,6 +9,7 @@ mod tx;
 mod writer;
 
 mod accounts;
+mod blobs;
 mod commits;
 mod groups;
 mod inbox;
@@ -30,6 +31,8 @@ use std::sync::atomic::AtomicBool;
 use qpq_io::db::{self, DbError, DbKey, Migration, OpenOptions};
 use rusqlite::Connection;
 
+use crate::config::Limits;
+
 use super::StoreError;
 use super::log::Wake;
 
@@ -41,6 +44,18 @@ pub struct Quotas {
     pub log_entries_per_group: u64,
     pub inbox_entries_per_device: u64,
     pub key_packages_per_device: u64,
+    pub file_bytes_per_account: u64,
+}
+
+impl From<&Limits> for Quotas {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            log_entries_per_group: limits.log_entries_per_group,
+            inbox_entries_per_device: limits.inbox_entries_per_device,
+            key_packages_per_device: limits.key_packages_per_device,
+            file_bytes_per_account: limits.file_bytes_per_account.0 as u64,
+        }
+    }
 }
 
 /// What a store is opened with.
@@ -117,6 +132,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
     Migration { version: 2, name: "group infos", sql: include_str!("migrations/0002_group_infos.sql") },
     Migration { version: 3, name: "log", sql: include_str!("migrations/0003_log.sql") },
+    Migration { version: 4, name: "blobs", sql: include_str!("migrations/0004_blobs.sql") },
 ];
 
 impl From<DbError> for StoreError {
@@ -151,9 +167,15 @@ mod tests {
     use crate::store::Store as _;
     use crate::store::group::{NewPost, PostResult};
 
+    const ONE: Quotas = Quotas {
+        log_entries_per_group: 1,
+        inbox_entries_per_device: 1,
+        key_packages_per_device: 1,
+        file_bytes_per_account: 1,
+    };
+
     fn open(path: &Path) -> SqlCipherStore {
-        let quotas = Quotas { log_entries_per_group: 1, inbox_entries_per_device: 1, key_packages_per_device: 1 };
-        let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        let options = Options { quotas: ONE, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         SqlCipherStore::open(path, &DbKey::from_bytes([7; 32]), options).unwrap()
     }
 
@@ -203,8 +225,7 @@ mod tests {
     #[test]
     fn without_threads_it_has_happened_when_the_call_returns() {
         let dir = tempfile::tempdir().unwrap();
-        let quotas = Quotas { log_entries_per_group: 1, inbox_entries_per_device: 1, key_packages_per_device: 1 };
-        let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        let options = Options { quotas: ONE, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         let path = dir.path().join("qpq.db");
         let store = SqlCipherStore::open_inline(&path, &DbKey::from_bytes([7; 32]), options).unwrap();
         drop(store.setting_or_insert("kept", vec![1]));
@@ -238,8 +259,16 @@ mod tests {
         drop(old);
         let store = open(&path);
         let (group, sender) = (GroupId([0; 16]), DeviceId([1; 16]));
-        let post =
-            NewPost { group, sender, epoch: Epoch(0), hash: ContentHash([0; 32]), payload: vec![1], expires: None };
+        let post = NewPost {
+            group,
+            sender,
+            epoch: Epoch(0),
+            hash: ContentHash([0; 32]),
+            payload: vec![1],
+            expires: None,
+            blobs: vec![],
+            blobs_until: Timestamp(0),
+        };
         assert_eq!(store.post(post, Timestamp(0)).await, Ok(PostResult::Accepted(Seq(1))));
         let hash = ContentHash(leave.try_into().unwrap());
         let standing = store.standing(group, sender, Some(hash)).await.unwrap().unwrap();

@@ -10,6 +10,7 @@ use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
 
 use crate::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use crate::store::blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use crate::store::group::{
     CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
     Standing,
@@ -18,7 +19,8 @@ use crate::store::key_package::{Claimed, Published, StoredKeyPackage};
 use crate::store::log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
 use crate::store::{Reply, Store};
 
-use super::{SqlCipherStore, accounts, commits, groups, inbox, invites, keys, logs, members, settings, sweep};
+use super::tx::Tx;
+use super::{SqlCipherStore, accounts, blobs, commits, groups, inbox, invites, keys, logs, members, settings, sweep};
 
 impl Store for SqlCipherStore {
     fn setting_or_insert(&self, key: &'static str, value: Vec<u8>) -> Reply<Vec<u8>> {
@@ -85,7 +87,9 @@ impl Store for SqlCipherStore {
 
     fn post(&self, post: NewPost, now: Timestamp) -> Reply<PostResult> {
         let quotas = self.quotas;
-        self.writer.submit_atomic(move |tx| logs::post(tx, post, &quotas, now))
+        let plain = post.blobs.is_empty();
+        let work = move |tx: &Tx<'_>| logs::post(tx, post, &quotas, now);
+        if plain { self.writer.submit_atomic(work) } else { self.writer.submit(work) }
     }
 
     fn commit(&self, commit: NewCommit, now: Timestamp) -> Reply<CommitResult> {
@@ -151,6 +155,23 @@ impl Store for SqlCipherStore {
 
     fn sweep(&self, from: i64, now: Timestamp, retention: Duration) -> Reply<Swept> {
         self.writer.submit(move |tx| sweep::sweep(tx, from, now, retention))
+    }
+
+    fn begin_blob(&self, blob: NewBlob, now: Timestamp) -> Reply<Begun> {
+        let quota = self.quotas.file_bytes_per_account;
+        self.writer.submit(move |tx| blobs::begin(tx, &blob, quota, now))
+    }
+
+    fn put_part(&self, part: NewPart, now: Timestamp) -> Reply<Put> {
+        self.writer.submit(move |tx| blobs::put(tx, &part, now))
+    }
+
+    fn read_blob(&self, name: BlobName, offset: u64, length: usize, now: Timestamp) -> Reply<Option<Vec<u8>>> {
+        self.readers.submit(move |connection| blobs::read(connection, name, offset, length, now))
+    }
+
+    fn sweep_blobs(&self, now: Timestamp) -> Reply<SweptBlobs> {
+        self.writer.submit(move |tx| blobs::sweep(tx, now))
     }
 
     fn is_writable(&self) -> bool {

@@ -6,7 +6,7 @@ use crate::store::StoreError;
 use crate::store::group::{CommitResult, CreateResult, PostResult, Snapshot};
 use crate::store::sqlcipher::Quotas;
 
-use super::world::{ALL, GROUP, NOW, World, commit, device, group, leave, member};
+use super::world::{ALL, GROUP, NOW, QUOTAS, World, commit, device, group, leave, member};
 
 fn head(epoch: u64, seq: u64) -> Head {
     Head { epoch: Epoch(epoch), seq: Seq(seq) }
@@ -44,8 +44,7 @@ async fn a_commit_changes_log_inboxes_and_roster_together() {
 
 #[tokio::test]
 async fn a_full_inbox_stops_the_whole_commit() {
-    let world =
-        World::with(Quotas { log_entries_per_group: 3, inbox_entries_per_device: 0, key_packages_per_device: 1 });
+    let world = World::with(Quotas { log_entries_per_group: 3, inbox_entries_per_device: 0, ..QUOTAS });
     world.group(&[1]).await;
     world.account(2).await;
     let refused = world.store.commit(commit(1, 0, &[2], &[]), NOW).await;

@@ -10,7 +10,7 @@ use crate::store::group::{CommitResult, PostResult, Snapshot};
 use crate::store::log::{Grown, LogPosition, ReadLimit};
 use crate::store::sqlcipher::Quotas;
 
-use super::world::{ALL, GROUP, NOW, World, commit, device, leave, post};
+use super::world::{ALL, GROUP, NOW, QUOTAS, World, commit, device, leave, post};
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -163,8 +163,7 @@ async fn an_inbox_is_emptied_by_its_acknowledgement() {
 
 #[tokio::test]
 async fn a_full_log_says_so() {
-    let world =
-        World::with(Quotas { log_entries_per_group: 1, inbox_entries_per_device: 1, key_packages_per_device: 1 });
+    let world = World::with(Quotas { log_entries_per_group: 1, ..QUOTAS });
     world.group(&[1]).await;
     assert_eq!(world.post(1, 0, "fits").await, PostResult::Accepted(Seq(1)));
     assert_eq!(world.post(1, 0, "too much").await, PostResult::Quota("log_entries_per_group"));

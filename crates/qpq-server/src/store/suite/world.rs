@@ -16,6 +16,13 @@ use crate::store::sqlcipher::{Options, Quotas, SqlCipherStore};
 pub const NOW: Timestamp = Timestamp(1_700_000_000_000);
 pub const ALL: ReadLimit = ReadLimit { entries: 1000, bytes: usize::MAX };
 
+pub const QUOTAS: Quotas = Quotas {
+    log_entries_per_group: 1000,
+    inbox_entries_per_device: 100,
+    key_packages_per_device: 50,
+    file_bytes_per_account: 1_000_000,
+};
+
 pub struct World {
     pub store: Arc<dyn Store>,
     pub grown: Arc<Mutex<Vec<Grown>>>,
@@ -26,7 +33,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        Self::with(Quotas { log_entries_per_group: 1000, inbox_entries_per_device: 100, key_packages_per_device: 50 })
+        Self::with(QUOTAS)
     }
 
     pub fn with(quotas: Quotas) -> Self {
@@ -162,6 +169,8 @@ pub fn post(sender: u8, epoch: u64, text: &str) -> NewPost {
         hash: ContentHash::of(text.as_bytes()),
         payload: text.as_bytes().to_vec(),
         expires: None,
+        blobs: vec![],
+        blobs_until: Timestamp(0),
     }
 }
 
