@@ -20,11 +20,12 @@ use qpq_proto::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
+use crate::files::BlobAnswered;
 use crate::link::{self, News, Order};
 use crate::profile::Profile;
 use crate::store::{Database, Tx};
 use crate::waiter::Waiter;
-use crate::wire::DeviceKey;
+use crate::wire::{BlobCall, DeviceKey};
 
 /// What the owner can be asked to do.
 pub enum Turn {
@@ -37,6 +38,8 @@ pub enum Turn {
     AwaitWish(u64, Waiter<Done>),
     AwaitMessage(MessageId, Waiter<Done>),
     AwaitSettled(Waiter<()>),
+    /// A part of a file. The waiter is dropped when there is no connection.
+    Blob(BlobCall, Waiter<BlobAnswered>),
     Connect,
     News(News),
     Close,
@@ -232,6 +235,9 @@ impl Actor {
             Turn::AwaitWish(wish, answer) => self.await_wish(wish, answer),
             Turn::AwaitMessage(message, answer) => self.await_message(message, answer),
             Turn::AwaitSettled(answer) => self.settled.push(answer),
+            Turn::Blob(call, answer) => {
+                self.order(Order::Blob { call, answer });
+            }
             Turn::Connect => self.connect(),
             Turn::News(news) => self.news(news),
             Turn::Close => {}

@@ -394,6 +394,11 @@ impl Client {
         newest.recv().map_err(|_| Error::Closed)?
     }
 
+    /// Whether there is a connection; the error is one that no waiting helps against.
+    pub(crate) fn is_online(&self) -> Result<bool, Error> {
+        self.fatal_trouble().map_or_else(|| Ok(self.inner.shared.connection().online), Err)
+    }
+
     pub(crate) fn turn(&self, turn: Turn) -> Result<(), Error> {
         self.inner.turns.send(turn).map_err(|_| Error::Closed)
     }

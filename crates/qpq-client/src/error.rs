@@ -1,5 +1,6 @@
 //! Errors by what the caller can do about them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use qpq_core::store::StoreError;
@@ -56,6 +57,12 @@ pub enum Error {
     TrustDecision { name: UserName, old: IdentityId, new: IdentityId },
     #[error("{0}")]
     BadInput(String),
+    /// A download does not replace what is there by itself.
+    #[error("{} is there already; replace it with --force, or choose another directory", .0.display())]
+    Exists(PathBuf),
+    /// Whoever watched it said so.
+    #[error("stopped; the same command goes on from there")]
+    Stopped,
     #[error("the disk is full; free some space and try again, nothing was lost")]
     DiskFull,
     #[error("the profile's database is damaged: {0}; restore the directory from a backup")]

@@ -19,8 +19,10 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::Error;
+use crate::files::{BlobAnswered, Calls};
 use crate::profile::Profile;
-use crate::wire::{self, Called, DeviceKey, Greeted, Incoming, Session, Sink};
+use crate::waiter::Waiter;
+use crate::wire::{self, BlobCall, Called, DeviceKey, Greeted, Incoming, Session, Sink};
 
 /// What the owner of the profile wants of one connection. To drop the sender is to give the connection up: the owner could
 /// not deal with something that came over it, and wants to be told of a new one, so that everything is asked again.
@@ -39,6 +41,11 @@ pub enum Order {
     Whisper {
         group: GroupId,
         payload: Vec<u8>,
+    },
+    /// A part of a file. Nobody is told when the connection ends before the answer: the waiter is dropped.
+    Blob {
+        call: BlobCall,
+        answer: Waiter<BlobAnswered>,
     },
 }
 
@@ -148,6 +155,7 @@ async fn connected(
         news: news.clone(),
         waiting: VecDeque::new(),
         calls: FuturesUnordered::new(),
+        transfers: Calls::default(),
         subscriptions: FuturesUnordered::new(),
         held: VecDeque::new(),
         progress: Progress::default(),
@@ -194,6 +202,8 @@ struct Live {
     waiting: VecDeque<(u64, Box<Request>)>,
     /// Requests on their way.
     calls: FuturesUnordered<LocalBoxFuture<'static, (u64, Called)>>,
+    /// Those of transfers, which must not keep the others waiting.
+    transfers: Calls,
     /// Subscriptions that the server has not answered.
     subscriptions: FuturesUnordered<LocalBoxFuture<'static, Subscription>>,
     /// What came before an answer to a subscription that it may belong to.
@@ -229,6 +239,9 @@ impl Live {
                     Some(Order::Acknowledge(positions)) => {
                         spawn_local(wire::acknowledge(&self.stream, &positions));
                     }
+                    Some(Order::Blob { call, answer }) => {
+                        self.transfers.add(&self.session, call, answer);
+                    }
                 },
                 Some((request, called)) = self.calls.next() => {
                     if let Called::Answered(result) = called {
@@ -236,6 +249,7 @@ impl Live {
                     }
                     self.send_waiting();
                 }
+                Some(()) = self.transfers.next() => self.transfers.send_waiting(&self.session),
                 arrived = incoming.recv() => {
                     let Some(arrived) = arrived else {
                         return End::Lost(Error::Offline("the server ended the stream".into()));
@@ -404,6 +418,7 @@ mod tests {
                 news: Rc::new(|_| ()),
                 waiting: VecDeque::new(),
                 calls: FuturesUnordered::new(),
+                transfers: Calls::default(),
                 subscriptions: FuturesUnordered::new(),
                 held: VecDeque::new(),
                 progress: Progress::default(),

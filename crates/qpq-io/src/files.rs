@@ -53,6 +53,16 @@ pub fn rename_durably(from: &Path, to: &Path) -> Result<(), Error> {
     sync_directory(to)
 }
 
+/// As [`rename_durably`], but leaves an existing file alone. Returns whether there was none; `from` is gone either way.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn rename_durably_new(from: &Path, to: &Path) -> Result<bool, Error> {
+    let temporary = Temporary(from.to_owned());
+    File::open(from).and_then(|file| file.sync_all()).map_err(|e| Error::file("sync", from, e))?;
+    temporary.become_new(to)
+}
+
 /// A lock that other processes respect; released on drop, and by the system when the process dies.
 #[derive(Debug)]
 pub struct FileLock {
@@ -193,6 +203,21 @@ mod tests {
         assert!(!write_new_atomically(&path, b"two", 0o600).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_finished_file_gets_a_name_that_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        for (content, is_new) in [("one", true), ("two", false)] {
+            fs::write(&from, content).unwrap();
+            assert_eq!(rename_durably_new(&from, &to).unwrap(), is_new);
+            assert_eq!(fs::read(&to).unwrap(), b"one");
+            assert!(!from.exists());
+        }
+        fs::write(&from, "three").unwrap();
+        rename_durably(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"three");
     }
 
     #[test]

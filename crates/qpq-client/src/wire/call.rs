@@ -188,11 +188,11 @@ fn memberships(reply: memberships_reply::Reader<'_>) -> Answer<Reply> {
     })
 }
 
-fn refused(reader: capnp::Result<refusal::Reader<'_>>) -> Result<Refusal, Malformed> {
+pub(super) fn refused(reader: capnp::Result<refusal::Reader<'_>>) -> Result<Refusal, Malformed> {
     Refusal::read(reader?)
 }
 
 /// An answer that no correct server gives; asking again may reach a better one.
-fn bad_answer(error: &Malformed) -> Refusal {
+pub(super) fn bad_answer(error: &Malformed) -> Refusal {
     Refusal::new(Code::Internal, format!("the server's answer makes no sense: {error}"))
 }

@@ -1,6 +1,7 @@
 //! The engine's requests as Cap'n Proto calls, and back. The only place of the client that knows the schemas.
 
 mod authenticate;
+mod blobs;
 mod call;
 mod sink;
 
@@ -13,6 +14,7 @@ use qpq_proto::generated::{gateway_capnp, session_capnp};
 use qpq_proto::{PROTOCOL, limits};
 
 pub use authenticate::{Authentication, DeviceKey, authenticate, login, not_linked, resume};
+pub use blobs::{BlobAnswer, BlobCall, blob_call};
 pub use call::{Called, call};
 pub use sink::{Incoming, Sink, acknowledge, open, subscribe, whisper};
 
@@ -39,6 +41,7 @@ pub struct Session {
     pub key_packages: qpq_proto::generated::keys_capnp::key_packages::Client,
     pub groups: qpq_proto::generated::groups_capnp::groups::Client,
     pub delivery: qpq_proto::generated::stream_capnp::delivery::Client,
+    pub blobs: qpq_proto::generated::blobs_capnp::blobs::Client,
 }
 
 impl Session {
@@ -48,6 +51,7 @@ impl Session {
             key_packages: reader.get_key_packages()?,
             groups: reader.get_groups()?,
             delivery: reader.get_delivery()?,
+            blobs: reader.get_blobs()?,
         })
     }
 }
@@ -61,6 +65,7 @@ pub fn deaf() -> (Session, StreamClient) {
         key_packages: capnp_rpc::new_future_client(pending()),
         groups: capnp_rpc::new_future_client(pending()),
         delivery: capnp_rpc::new_future_client(pending()),
+        blobs: capnp_rpc::new_future_client(pending()),
     };
     (session, capnp_rpc::new_future_client(pending()))
 }
