@@ -1,11 +1,14 @@
 //! `@user` and `#group`: what people type, and which conversation or person it means.
 
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use qpq_client::{Client, Contact, Conversation, ConversationId, ConversationState, Error, GroupKind, UserName};
 
 use crate::context::Ctx;
 use crate::exit::Failure;
+use crate::repl::paths;
 
 /// A conversation as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,20 @@ impl Target {
             Self::Group(group) => Ok(group.resolve(&ctx.client()?)?),
             Self::Number(number) => ctx.numbered(*number),
         }
+    }
+}
+
+/// The words of a command of which the first one may name a conversation: it begins with `@` or `#`.
+pub fn split(words: &[OsString]) -> (Option<&str>, &[OsString]) {
+    let first = words.first().and_then(|first| first.to_str()).filter(|first| first.starts_with(['@', '#']));
+    (first, &words[usize::from(first.is_some())..])
+}
+
+/// A path as typed; in the REPL there is no shell that knows what `~` means.
+pub fn path(word: &OsStr, ctx: &Ctx) -> PathBuf {
+    match word.to_str().filter(|_| ctx.session.is_some()) {
+        Some(word) => paths::expanded(word),
+        None => PathBuf::from(word),
     }
 }
 

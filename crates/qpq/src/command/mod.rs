@@ -7,6 +7,7 @@ mod completions;
 mod contact;
 mod demo;
 mod doctor;
+mod download;
 mod export;
 pub mod group;
 mod help;
@@ -20,6 +21,7 @@ mod register;
 mod repl;
 mod requests;
 pub mod send;
+mod send_file;
 mod settings;
 mod status;
 mod sync;
@@ -50,6 +52,8 @@ pub enum Command {
     Login(login::Login),
     Whoami(whoami::Whoami),
     Send(send::Send),
+    SendFile(send_file::SendFile),
+    Download(download::Download),
     Recv(recv::Recv),
     #[command(subcommand)]
     Group(group::Command),
@@ -99,6 +103,8 @@ impl Command {
             Self::Login(command) => command.run(ctx),
             Self::Whoami(command) => command.run(ctx),
             Self::Send(command) => command.run(ctx),
+            Self::SendFile(command) => command.run(ctx),
+            Self::Download(command) => command.run(ctx),
             Self::Recv(command) => command.run(ctx),
             Self::Group(command) => command.run(ctx),
             Self::List(command) => command.run(ctx),

@@ -43,13 +43,7 @@ pub fn confirm(ctx: &mut Ctx, id: ConversationId, message: MessageId) -> Result<
     let client = ctx.client()?;
     let conversation = ctx.conversation(id)?;
     let stored = chat::find(&client, id, message)?;
-    let line = |status| SendLine {
-        kind: "send",
-        id: message.to_string(),
-        conversation: json::address(&conversation),
-        status,
-        number: stored.as_ref().map(|stored| stored.number),
-    };
+    let line = |status| SendLine::of(message, json::address(&conversation), status, stored.as_ref());
     match ctx.wait("waiting for the server", |slice| client.wait_sent(message, slice)) {
         Ok(()) => ctx.output.show(&line("sent"), &format!("sent to {}", conversation::label(&conversation))),
         Err(Failure::Client(Error::Offline(_) | Error::TimedOut(_))) => {

@@ -10,6 +10,7 @@ use crate::view::message::Layout;
 use crate::view::style::Theme;
 use crate::view::time::Clock;
 
+pub mod bar;
 pub mod signals;
 mod width;
 

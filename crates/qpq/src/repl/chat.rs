@@ -31,15 +31,9 @@ fn report(ctx: &mut Ctx, id: ConversationId, message: MessageId) -> Result<(), F
     if !ctx.output.json {
         return Ok(());
     }
-    let number = find(&ctx.client()?, id, message)?.map(|stored| stored.number);
+    let stored = find(&ctx.client()?, id, message)?;
     let conversation = json::address(&ctx.conversation(id)?);
-    ctx.output.line(&json::line(&SendLine {
-        kind: "send",
-        id: message.to_string(),
-        conversation,
-        status: "waiting",
-        number,
-    }))
+    ctx.output.line(&json::line(&SendLine::of(message, conversation, "waiting", stored.as_ref())))
 }
 
 /// Replaces the typed line by the message's row, with a mark that shows whether the server has it.

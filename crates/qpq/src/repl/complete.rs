@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reedline::{Completer, CompletionResult, Span, Suggestion};
 
+use super::paths;
 use super::shared::Shared;
 use super::slash::SLASHES;
 use crate::emoji::NAMES;
@@ -27,7 +28,7 @@ impl Completer for ChatCompleter {
                 value: candidate.value,
                 description: candidate.description.map(str::to_owned),
                 span: Span::new(candidate.start, pos),
-                append_whitespace: true,
+                append_whitespace: candidate.is_complete,
                 ..Suggestion::default()
             })
             .collect();
@@ -40,15 +41,20 @@ struct Candidate {
     value: String,
     description: Option<&'static str>,
     start: usize,
+    /// A folder is not: more of the path follows.
+    is_complete: bool,
 }
 
 fn candidates(line: &str, pos: usize, users: &[String], groups: &[String]) -> Vec<Candidate> {
     // The editor counts in bytes and stays on character boundaries; whatever it says, this does not panic.
     let before = line.get(..pos).unwrap_or(line);
+    if let Some(found) = paths_of(before) {
+        return found;
+    }
     let start =
         before.rfind(char::is_whitespace).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
     let word = &before[start..];
-    let plain = |value: &String| Candidate { value: quoted(value), description: None, start };
+    let plain = |value: &String| Candidate { value: quoted(value), description: None, start, is_complete: true };
     match word.chars().next() {
         Some('/') if start == 0 => commands(word, start),
         Some('@') => users.iter().filter(|name| name.starts_with(word)).map(plain).collect(),
@@ -56,7 +62,7 @@ fn candidates(line: &str, pos: usize, users: &[String], groups: &[String]) -> Ve
         Some('#') => groups.iter().filter(|name| begins(name, word)).map(plain).collect(),
         Some(_) | None => known_words(before, word)
             .into_iter()
-            .map(|value| Candidate { value: value.to_owned(), description: None, start })
+            .map(|value| Candidate { value: value.to_owned(), description: None, start, is_complete: true })
             .collect(),
     }
 }
@@ -65,7 +71,27 @@ fn candidates(line: &str, pos: usize, users: &[String], groups: &[String]) -> Ve
 fn emoji(word: &str, start: usize) -> Vec<Candidate> {
     let wanted = word.trim_start_matches(':');
     let fitting = NAMES.iter().filter(|(name, _)| name.starts_with(wanted));
-    fitting.map(|(name, emoji)| Candidate { value: (*emoji).to_owned(), description: Some(name), start }).collect()
+    fitting
+        .map(|(name, emoji)| Candidate {
+            value: (*emoji).to_owned(),
+            description: Some(name),
+            start,
+            is_complete: true,
+        })
+        .collect()
+}
+
+/// Where a path is typed, which may have spaces in it.
+fn paths_of(before: &str) -> Option<Vec<Candidate>> {
+    let (command, arguments) = before.split_once(char::is_whitespace)?;
+    let (typed, only_directories) = match command {
+        "/send-file" | "/sf" => (arguments.trim_start(), false),
+        "/download" | "/dl" => (arguments.trim_start().split_once(char::is_whitespace)?.1.trim_start(), true),
+        _ => return None,
+    };
+    let start = before.len() - typed.len();
+    let candidate = |(value, is_complete)| Candidate { value, description: None, start, is_complete };
+    Some(paths::candidates(typed, only_directories).into_iter().map(candidate).collect())
 }
 
 fn commands(word: &str, start: usize) -> Vec<Candidate> {
@@ -74,7 +100,14 @@ fn commands(word: &str, start: usize) -> Vec<Candidate> {
         [slash.name].into_iter().chain(slash.aliases.iter().copied()).map(|name| (name, slash.about))
     });
     let fitting = names.filter(|(name, _)| name.starts_with(wanted) && !word.starts_with("//"));
-    fitting.map(|(name, about)| Candidate { value: format!("/{name}"), description: Some(about), start }).collect()
+    fitting
+        .map(|(name, about)| Candidate {
+            value: format!("/{name}"),
+            description: Some(about),
+            start,
+            is_complete: true,
+        })
+        .collect()
 }
 
 fn known_words<'a>(before: &str, word: &str) -> Vec<&'a str> {
@@ -137,6 +170,23 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(values(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn files_are_offered_where_a_path_belongs() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("two words"), "").expect("a file");
+        std::fs::create_dir(folder.path().join("twins")).expect("a folder");
+        let base = folder.path().display();
+        let file = format!("\"{base}/two words\"");
+        let twins = format!("{base}/twins/");
+        assert_eq!(values(&format!("/sf {base}/tw")), [file.clone(), twins.clone()]);
+        assert_eq!(values(&format!("/send-file {base}/two w")), [file]);
+        assert_eq!(values(&format!("/dl 7 {base}/tw")), [twins]);
+        assert!(values("/dl 7").is_empty());
+        let line = format!("/sf {base}/twi");
+        let found = candidates(&line, line.len(), &[], &[]);
+        assert!(matches!(&found[..], [Candidate { start: 4, is_complete: false, .. }]), "{found:?}");
     }
 
     #[test]

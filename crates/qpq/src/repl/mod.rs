@@ -12,6 +12,7 @@ mod split;
 mod complete;
 mod highlight;
 mod hint;
+pub mod paths;
 mod prompt;
 
 mod feed;

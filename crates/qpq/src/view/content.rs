@@ -1,6 +1,6 @@
 //! What a message says, in words.
 
-use qpq_client::{Attachment, Body, Content, ReceiptKind};
+use qpq_client::{Attachment, Body, Content, Message, ReceiptKind};
 
 use super::sanitize;
 
@@ -20,6 +20,22 @@ pub fn text(content: &Content) -> String {
     }
 }
 
+/// The text as it stands beside the number of its message, which some of it can be asked for with.
+pub fn numbered(message: &Message) -> String {
+    let text = text(&message.content);
+    match &message.content.body {
+        Body::Attachment(_) => format!("{text} /download {}", message.number),
+        Body::Text(_)
+        | Body::Edit { .. }
+        | Body::Reaction { .. }
+        | Body::Delete { .. }
+        | Body::Receipt { .. }
+        | Body::AskName
+        | Body::NameKey(_)
+        | Body::Unknown => text,
+    }
+}
+
 /// One line for lists.
 pub fn preview(content: &Content) -> String {
     sanitize::line(&text(content))
@@ -34,7 +50,8 @@ fn attachment(file: &Attachment) -> String {
     format!("[file {}, {}]", sanitize::name(&file.name, 40), size(file.size))
 }
 
-fn size(bytes: u64) -> String {
+/// A number of bytes for people.
+pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
         return format!("{bytes} B");

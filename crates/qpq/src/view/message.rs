@@ -43,7 +43,7 @@ pub fn row(message: &Message, label: Option<&str>, layout: &Layout) -> String {
 pub fn row_with_mark(message: &Message, mark: Mark, label: Option<&str>, layout: &Layout) -> String {
     let theme = layout.theme;
     let label = label.map(|label| format!("[{label}] ")).unwrap_or_default();
-    let mut body = format!("{label}{}{}", content::text(&message.content), edited(message));
+    let mut body = format!("{label}{}{}", content::numbered(message), edited(message));
     if let MessageStatus::Failed(reason) = &message.status {
         body += &format!("\n(not sent: {})", sanitize::line(reason));
     }
@@ -203,6 +203,14 @@ mod tests {
         message.status = MessageStatus::Waiting;
         assert_eq!(row(&message, None, &layout(80)), "22:13    7          bob… hi");
         assert_eq!(row_with_mark(&message, Mark::Sent, None, &layout(80)), "22:13    7          bob↑ hi");
+    }
+
+    #[test]
+    fn a_file_tells_how_to_get_it() {
+        let mut message = samples::message("");
+        message.content.body = qpq_client::Body::Attachment(samples::file("a\u{1b}[2J.pdf"));
+        let text = row(&message, None, &layout(usize::MAX));
+        assert_eq!(text, "22:13    7          bob  [file a\u{fffd}[2J.pdf, 1.2 kB] /download 7");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Values that the view tests share.
 
 use qpq_client::{
-    Body, Contact, Content, Conversation, ConversationId, ConversationState, DeviceId, GroupId, GroupKind, IdentityId,
-    Message, MessageId, MessageStatus, Notes, Timestamp, Trust,
+    Attachment, BlobId, Body, Contact, Content, Conversation, ConversationId, ConversationState, DeviceId, GroupId,
+    GroupKind, IdentityId, Message, MessageId, MessageStatus, Notes, Timestamp, Trust,
 };
 
 pub fn contact(name: &str, byte: u8) -> Contact {
@@ -37,6 +37,17 @@ pub fn message(text: &str) -> Message {
         quote: None,
         expires_at: None,
         notes: Notes::default(),
+    }
+}
+
+pub fn file(name: &str) -> Attachment {
+    Attachment {
+        blob: BlobId([1; 32]),
+        key: [2; 32],
+        sha256: [3; 32],
+        size: 1234,
+        name: name.into(),
+        media_type: "application/pdf".into(),
     }
 }
 

@@ -123,6 +123,7 @@ enum BodyValue<'a> {
         name: &'a str,
         media_type: &'a str,
         size: u64,
+        sha256: String,
         fallback: &'a str,
     },
     /// Taken back by its author.
@@ -158,9 +159,13 @@ fn body(content: &Content) -> BodyValue<'_> {
             targets: targets.iter().map(ToString::to_string).collect(),
             fallback,
         },
-        Body::Attachment(file) => {
-            BodyValue::Attachment { name: &file.name, media_type: &file.media_type, size: file.size, fallback }
-        }
+        Body::Attachment(file) => BodyValue::Attachment {
+            name: &file.name,
+            media_type: &file.media_type,
+            size: file.size,
+            sha256: super::hex(&file.sha256),
+            fallback,
+        },
         Body::AskName | Body::NameKey(_) | Body::Unknown => BodyValue::Unknown { fallback },
     }
 }
@@ -210,6 +215,13 @@ mod tests {
             (
                 Body::Receipt { kind: ReceiptKind::Read, targets: vec![target] },
                 format!(r#"{{"type":"receipt","kind":"read","targets":["{hex}"],"fallback":"f"}}"#),
+            ),
+            (
+                Body::Attachment(samples::file("a.pdf")),
+                format!(
+                    r#"{{"type":"attachment","name":"a.pdf","media_type":"application/pdf","size":1234,"sha256":"{}","fallback":"f"}}"#,
+                    "03".repeat(32)
+                ),
             ),
             (Body::Unknown, r#"{"type":"unknown","fallback":"f"}"#.into()),
         ];

@@ -10,8 +10,8 @@ mod objects;
 pub use event::event;
 pub use message::{MessageLine, message, message_line};
 pub use objects::{
-    ChangeLine, ContactLine, DoctorLine, ExportLine, InfoLine, LinkLine, ProfileLine, SendLine, SettingLine,
-    StatusLine, SyncLine, TroubleLine, VerifiedLine, VerifyLine, conversation, group_info, member,
+    ChangeLine, ContactLine, DoctorLine, DownloadLine, ExportLine, InfoLine, LinkLine, ProfileLine, SendLine,
+    SettingLine, StatusLine, SyncLine, TroubleLine, VerifiedLine, VerifyLine, conversation, group_info, member,
 };
 
 use qpq_client::{Conversation, ConversationId, GroupKind, Trust};
@@ -21,6 +21,11 @@ use serde::Serialize;
 pub fn line(object: &impl Serialize) -> String {
     // These are plain structs with text keys: serializing them cannot fail.
     serde_json::to_string(object).unwrap_or_default()
+}
+
+/// A hash as people compare it.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The name of a conversation for programs.

@@ -1,6 +1,6 @@
 //! The objects of commands that do not print events.
 
-use qpq_client::{Conversation, ConversationState, Member, Trouble, UserName};
+use qpq_client::{Body, Conversation, ConversationState, Member, Message, MessageId, Trouble, UserName};
 use serde::Serialize;
 
 use super::super::time::rfc3339;
@@ -88,6 +88,38 @@ pub struct SendLine {
     pub status: &'static str,
     /// How people refer to it.
     pub number: Option<u64>,
+    /// Of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+impl SendLine {
+    /// `stored` is the message as it is here.
+    pub fn of(id: MessageId, conversation: String, status: &'static str, stored: Option<&Message>) -> Self {
+        Self {
+            kind: "send",
+            id: id.to_string(),
+            conversation,
+            status,
+            number: stored.map(|stored| stored.number),
+            sha256: stored.and_then(sha256),
+        }
+    }
+}
+
+fn sha256(message: &Message) -> Option<String> {
+    let Body::Attachment(file) = &message.content.body else { return None };
+    Some(super::hex(&file.sha256))
+}
+
+/// `download`.
+#[derive(Serialize)]
+pub struct DownloadLine {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub path: String,
+    pub size: u64,
+    pub sha256: String,
 }
 
 /// `sync`.
@@ -327,8 +359,21 @@ mod tests {
 
     #[test]
     fn a_send_line() {
-        let sent =
-            SendLine { kind: "send", id: "01".into(), conversation: "@bob".into(), status: "sent", number: Some(3) };
-        assert_eq!(line(&sent), r#"{"type":"send","id":"01","conversation":"@bob","status":"sent","number":3}"#);
+        let mut message = samples::message("hi");
+        let line_of =
+            |message: Option<&Message>| line(&SendLine::of(MessageId([1; 16]), "@bob".into(), "sent", message));
+        let id = "01".repeat(16);
+        let expected = format!(r#"{{"type":"send","id":"{id}","conversation":"@bob","status":"sent","number":7}}"#);
+        assert_eq!(line_of(Some(&message)), expected);
+        message.content.body = Body::Attachment(samples::file("a.pdf"));
+        let sha256 = "03".repeat(32);
+        assert_eq!(line_of(Some(&message)), expected.replace('}', &format!(r#","sha256":"{sha256}"}}"#)));
+        assert_eq!(line_of(None), expected.replace('7', "null"));
+    }
+
+    #[test]
+    fn a_download_line() {
+        let saved = DownloadLine { kind: "download", path: "/a/b".into(), size: 7, sha256: "ab".into() };
+        assert_eq!(line(&saved), r#"{"type":"download","path":"/a/b","size":7,"sha256":"ab"}"#);
     }
 }
