@@ -49,7 +49,7 @@ impl Flow {
 
     /// Sends as many copies as the weather allows, each when it allows.
     fn pass(&self, direction: Direction, packet: Vec<u8>, socket: Arc<UdpSocket>, to: SocketAddr) {
-        for delay in self.sky.copies(direction) {
+        for delay in self.sky.copies(direction, packet.len()) {
             let (packet, socket) = (packet.clone(), socket.clone());
             tokio::spawn(async move {
                 if !delay.is_zero() {

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use flow::Flow;
 use weather::Sky;
 
-pub use weather::{Hole, Weather};
+pub use weather::{Direction, Hole, Weather};
 
 /// A running relay; dropping it ends it.
 pub struct Relay {
@@ -59,6 +59,16 @@ impl Relay {
     /// From now on packets of these directions vanish without a trace.
     pub fn set_hole(&self, hole: Hole) {
         self.sky.set_hole(hole);
+    }
+
+    /// Only so many more bytes pass in this direction; then both directions lead nowhere, until the hole is closed.
+    pub fn set_allowance(&self, direction: Direction, bytes: usize) {
+        self.sky.set_allowance(direction, bytes);
+    }
+
+    /// Whether the allowance is used up.
+    pub fn has_run_dry(&self) -> bool {
+        self.sky.hole() == Hole::Both
     }
 
     /// From now on the server sees all clients at other ports; what it sends to the old ones is lost.

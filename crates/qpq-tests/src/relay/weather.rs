@@ -42,13 +42,15 @@ pub struct Sky {
 struct State {
     weather: Weather,
     hole: Hole,
+    allowance: Option<(Direction, usize)>,
     dice: Dice,
     lost: u64,
 }
 
 impl Sky {
     pub fn new(seed: u64) -> Self {
-        let state = State { weather: Weather::default(), hole: Hole::Closed, dice: Dice::new(seed), lost: 0 };
+        let state =
+            State { weather: Weather::default(), hole: Hole::Closed, allowance: None, dice: Dice::new(seed), lost: 0 };
         Self { state: Mutex::new(state), addresses: watch::Sender::new(0) }
     }
 
@@ -57,7 +59,17 @@ impl Sky {
     }
 
     pub fn set_hole(&self, hole: Hole) {
-        self.state().hole = hole;
+        let mut state = self.state();
+        (state.hole, state.allowance) = (hole, None);
+    }
+
+    pub fn hole(&self) -> Hole {
+        self.state().hole
+    }
+
+    /// A hole opens when so many bytes have passed.
+    pub fn set_allowance(&self, direction: Direction, bytes: usize) {
+        self.state().allowance = Some((direction, bytes));
     }
 
     pub fn change_addresses(&self) {
@@ -73,9 +85,17 @@ impl Sky {
     }
 
     /// How long each copy of a packet is held; none when it is lost.
-    pub fn copies(&self, direction: Direction) -> Vec<Duration> {
+    pub fn copies(&self, direction: Direction, bytes: usize) -> Vec<Duration> {
         let mut state = self.state();
-        let State { weather, hole, dice, lost } = &mut *state;
+        let State { weather, hole, allowance, dice, lost } = &mut *state;
+        if let Some((of, left)) = allowance
+            && *of == direction
+        {
+            match left.checked_sub(bytes) {
+                Some(rest) => *left = rest,
+                None => (*hole, *allowance) = (Hole::Both, None),
+            }
+        }
         let swallowed = match *hole {
             Hole::Closed => false,
             Hole::ToServer => direction == Direction::ToServer,
@@ -102,18 +122,30 @@ mod tests {
     #[test]
     fn a_fair_sky_passes_everything_and_a_hole_nothing_of_its_direction() {
         let sky = Sky::new(1);
-        assert_eq!(sky.copies(Direction::ToServer), [Duration::ZERO]);
+        assert_eq!(sky.copies(Direction::ToServer, 100), [Duration::ZERO]);
         sky.set_hole(Hole::ToServer);
-        assert!(sky.copies(Direction::ToServer).is_empty());
-        assert_eq!(sky.copies(Direction::ToClient), [Duration::ZERO]);
+        assert!(sky.copies(Direction::ToServer, 100).is_empty());
+        assert_eq!(sky.copies(Direction::ToClient, 100), [Duration::ZERO]);
         assert_eq!(sky.lost(), 1);
+    }
+
+    #[test]
+    fn a_hole_opens_after_so_many_bytes() {
+        let sky = Sky::new(1);
+        sky.set_allowance(Direction::ToServer, 250);
+        for passes in [true, true, false, false] {
+            assert_eq!(sky.copies(Direction::ToClient, 1000).len(), usize::from(sky.hole() == Hole::Closed));
+            assert_eq!(sky.copies(Direction::ToServer, 100).len(), usize::from(passes));
+        }
+        sky.set_hole(Hole::Closed);
+        assert_eq!(sky.copies(Direction::ToServer, 1000).len(), 1);
     }
 
     #[test]
     fn bad_weather_loses_and_doubles_some() {
         let sky = Sky::new(2);
         sky.set_weather(Weather { loss: 20, duplication: 10, delay: Duration::ZERO..Duration::from_millis(5) });
-        let copies: Vec<usize> = (0..1000).map(|_| sky.copies(Direction::ToClient).len()).collect();
+        let copies: Vec<usize> = (0..1000).map(|_| sky.copies(Direction::ToClient, 100).len()).collect();
         for (count, expected) in [(0, 150..250), (2, 50..120)] {
             let found = copies.iter().filter(|copies| **copies == count).count();
             assert!(expected.contains(&found), "{found} times {count} copies");

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod disk;
 mod errors;
+mod files;
 mod limits;
 mod messages;
 mod people;

@@ -12,13 +12,28 @@ fn the_server_stores_no_plaintext() -> Result<()> {
     let (folder, data) = (tempdir()?, tempdir()?);
     let server = Server::start(data.path())?;
     let alice = Person::registered(&folder, "alice", &server.address)?;
-    let bob = Person::registered(&folder, "bob", &server.address)?;
-    alice.run(&["group", "create", "Orchideenfreunde", "@bob"])?.success()?;
+    let bob = Person::registered(&folder, "bartholomew", &server.address)?;
+    alice.run(&["group", "create", "Orchideenfreunde", "@bartholomew"])?.success()?;
     alice.run(&["send", "#Orchideenfreunde", "the tulips bloom at midnight"])?.success()?;
     alice.run(&["group", "rename", "#Orchideenfreunde", "Kakteenfreunde"])?.success()?;
     bob.run(&["send", "@alice", "the roses bloom at noon"])?.success()?;
     assert_eq!(bob.texts(1)?, ["the tulips bloom at midnight"]);
-    let secrets = ["Orchideenfreunde", "Kakteenfreunde", "tulips", "roses", "midnight"];
+    let file = folder.path().join("Steuerbescheid.pdf");
+    std::fs::write(&file, format!("%PDF-1.7\n{}", "dahlia ".repeat(3_000)))?;
+    let size = std::fs::metadata(&file)?.len();
+    alice.run(&["send-file", "@bartholomew", file.to_str().unwrap()])?.success()?;
+    // Long enough not to be in some ciphertext by chance.
+    let secrets = [
+        "Orchideenfreunde",
+        "Kakteenfreunde",
+        "tulips",
+        "roses",
+        "midnight",
+        "Steuerbescheid",
+        "application/pdf",
+        "%PDF-1.7",
+        "dahlia",
+    ];
 
     // Every value of every table of the running server's database, opened with its key.
     let key = DbKey::load_or_create(&data.path().join("db.key"), false)?;
@@ -29,7 +44,8 @@ fn the_server_stores_no_plaintext() -> Result<()> {
     while let Some(row) = rows.next()? {
         tables.push(row.get::<_, String>(0)?);
     }
-    let mut values = 0;
+    assert!(tables.iter().any(|table| table == "blob_parts"));
+    let (mut values, mut numbers) = (0, 0);
     for table in &tables {
         let mut statement = database.prepare(&format!("SELECT * FROM \"{table}\""))?;
         let columns = statement.column_count();
@@ -38,6 +54,11 @@ fn the_server_stores_no_plaintext() -> Result<()> {
             for column in 0..columns {
                 let bytes = match row.get_ref(column)? {
                     rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => bytes,
+                    rusqlite::types::ValueRef::Integer(number) => {
+                        numbers += 1;
+                        assert_ne!(number, size as i64, "the size of the file in {table}");
+                        continue;
+                    }
                     _ => continue,
                 };
                 values += 1;
@@ -47,7 +68,7 @@ fn the_server_stores_no_plaintext() -> Result<()> {
             }
         }
     }
-    assert!(values > 50, "only {values} values were looked at");
+    assert!(values > 50 && numbers > 50, "only {values} values and {numbers} numbers were looked at");
 
     // And every byte of every file, logs included.
     drop(server);
@@ -58,7 +79,7 @@ fn the_server_stores_no_plaintext() -> Result<()> {
         for secret in secrets {
             assert!(!contains(&bytes, secret.as_bytes()), "{secret} in {}", file.display());
         }
-        for name in ["alice", "bob"] {
+        for name in ["alice", "bartholomew"] {
             assert!(!contains(&bytes, name.as_bytes()), "the name {name} in clear in {}", file.display());
         }
     }
