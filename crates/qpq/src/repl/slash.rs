@@ -178,7 +178,7 @@ pub const SLASHES: &[Slash] = &[
     slash("unblock", &[], &["unblock"], None, "@user", "hear of somebody again"),
     slash("contact", &[], &["contact"], None, "[import LINK]", "your link; pin another's"),
     slash("send-file", &["sf"], &["send-file"], None, "PATH", "send a file"),
-    slash("download", &["dl"], &["download"], None, "N [DIR] [--force]", "save the file of a message"),
+    slash("download", &["dl"], &["download"], None, "N [DIR] [--force]", "save a message's file"),
     slash("verify", &[], &["verify"], None, "[@user]", "the safety number"),
     slash("trust", &[], &["trust"], None, "@user [verified|unverified|rejected]", "how far you trust them"),
     slash("role", &[], &["group", "role"], None, "@user admin|member", "make admins, or not"),
