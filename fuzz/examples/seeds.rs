@@ -13,7 +13,7 @@ use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
 use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, stream_capnp};
 use qpq_proto::groups::{Commit, GroupKind, GroupState, Post, SealedWelcome, Who};
-use qpq_proto::ids::{DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_proto::time::Timestamp;
 use qpq_trust::suite::Suite;
@@ -92,7 +92,7 @@ fn raw(bytes: &[u8]) -> Vec<u8> {
 fn contents() {
     let target = MessageId([3; 16]);
     let attachment = Attachment {
-        blob: [1; 32],
+        blob: BlobId([1; 32]),
         key: [2; 32],
         sha256: [3; 32],
         size: 5,
