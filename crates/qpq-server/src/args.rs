@@ -73,6 +73,9 @@ pub enum Command {
     /// Print the commented example configuration
     #[command(hide = true)]
     ExampleConfig,
+    /// Print the table of metrics for the documentation
+    #[command(hide = true)]
+    MetricsTable,
 }
 
 #[derive(Debug, Subcommand)]

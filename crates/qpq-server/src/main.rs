@@ -34,6 +34,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { global, command } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::ExampleConfig => print(&qpq_server::config::example()),
+        Command::MetricsTable => print(&qpq_server::metrics::Metrics::new().table()),
         Command::Run => serve(&global),
         Command::CheckConfig => check_config(&config(&global)?),
         Command::Invite { count, expires } => {

@@ -135,7 +135,7 @@ impl Connection {
                 "the account was disabled or deleted"
             }
             (_, _) => {
-                self.service.metrics().connections_refused.inc();
+                self.service.metrics().connections_refused.with_label_values(&["not_authenticated"]).inc();
                 "nobody authenticated in time"
             }
         }

@@ -10,6 +10,7 @@ mod disk;
 mod errors;
 mod limits;
 mod messages;
+mod metrics;
 mod people;
 mod privacy;
 mod relay;

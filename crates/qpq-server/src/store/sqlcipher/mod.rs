@@ -19,6 +19,7 @@ mod members;
 mod settings;
 mod sweep;
 
+mod inventory;
 mod store;
 
 pub mod snapshot;
@@ -33,7 +34,8 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::log::Wake;
 
-pub use writer::{BatchObserver, BatchSize};
+pub use inventory::Inventory;
+pub use writer::{BatchObserver, BatchSize, BatchTiming};
 
 /// How much one group, device or account may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
