@@ -10,12 +10,15 @@ use qpq_proto::account::UserName;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::rewrite;
 use crate::server::addresses_file;
 use crate::service::{Clock, invites};
 use crate::setup;
 use crate::store::account::AccountSummary;
-use crate::store::sqlcipher::SqlCipherStore;
+use crate::store::sqlcipher::{SqlCipherStore, audit};
 use crate::store::{Reply, Store as _};
+
+pub use crate::store::sqlcipher::audit::Subject;
 
 /// The database, opened beside the server.
 pub struct Operator {
@@ -30,6 +33,7 @@ impl Operator {
     /// When it cannot be opened.
     pub fn open(config: &Config) -> Result<Self, Error> {
         setup::data_dir(config)?;
+        rewrite::settle_beside(config)?;
         let store = setup::store(config, Arc::new(|_| {}), Arc::new(|_, _| {}))?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().build().map_err(Error::system("cannot start a runtime"))?;
@@ -81,6 +85,17 @@ impl Operator {
     fn wait<T>(&self, reply: Reply<T>) -> Result<T, Error> {
         Ok(self.runtime.block_on(reply)?)
     }
+}
+
+/// Everything that is stored about `subject`, as lines of text. None: there is no such user or group.
+///
+/// # Errors
+/// When the database cannot be opened or read.
+pub fn audit(config: &Config, subject: &Subject) -> Result<Option<String>, Error> {
+    let path = config.path(&config.store.path);
+    rewrite::settle_beside(config)?;
+    let key = setup::existing_key(config)?;
+    audit::audit(&path, &key, subject).map_err(|reason| Error::Database { path, reason })
 }
 
 /// Asks the running server whether it is ready.

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::http::{Health, Http};
 use crate::metrics::Metrics;
 use crate::metrics::gauges::Gauges;
+use crate::rewrite;
 use crate::rpc::RpcHandler;
 use crate::service::{Clock, Options, Service, Wakeups};
 use crate::setup;
@@ -34,6 +35,7 @@ impl Server {
         config.check()?;
         setup::data_dir(&config)?;
         let lock = setup::lock(&config)?;
+        rewrite::settle(&config)?;
         let shutdown = Shutdown::new();
         let (ready, readiness) = mpsc::channel();
         let thread = std::thread::Builder::new()

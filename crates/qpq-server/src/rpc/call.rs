@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use qpq_proto::Malformed;
 use qpq_proto::code::{Code, Refusal};
+use tracing::Instrument as _;
 
 use super::connection::Connection;
 use crate::metrics;
@@ -18,18 +19,23 @@ pub async fn call<T>(
     method: &'static str,
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
-    let started = Instant::now();
+    let (started, id) = (Instant::now(), connection.next_request());
+    // What is logged on the way carries the request's id.
+    let span = tracing::debug_span!("request", %id, method);
     let outcome = match connection.begin_call() {
-        Ok(_in_flight) => AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(method, "a call panicked");
+        Ok(_in_flight) => AssertUnwindSafe(work).catch_unwind().instrument(span).await.unwrap_or_else(|_| {
+            tracing::error!(request = %id, method, "a call panicked");
             connection.service().metrics().panics.inc();
-            Err(Refusal::new(Code::Internal, "the server made a mistake"))
+            Err(Refusal::new(Code::Internal, format!("the server made a mistake; its log has it as request {id}")))
         }),
         Err(refusal) => Err(refusal),
     };
     let metrics = connection.service().metrics();
     metrics.rpc_calls.with_label_values(&[method, metrics::outcome(&outcome)]).inc();
-    metrics.rpc_seconds.with_label_values(&[method]).observe(started.elapsed().as_secs_f64());
+    let took = started.elapsed();
+    metrics.rpc_seconds.with_label_values(&[method]).observe(took.as_secs_f64());
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(request = %id, method, outcome = metrics::outcome(&outcome), micros, "call");
     outcome
 }
 

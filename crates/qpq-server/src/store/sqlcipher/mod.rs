@@ -22,6 +22,8 @@ mod sweep;
 mod inventory;
 mod store;
 
+pub mod audit;
+pub mod rewrite;
 pub mod snapshot;
 
 use std::path::Path;
@@ -141,6 +143,10 @@ impl From<rusqlite::Error> for StoreError {
         DbError::from(error).into()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod upgrade_tests;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
