@@ -6,6 +6,7 @@ pub mod idle;
 pub mod post;
 pub mod probe;
 pub mod session;
+pub mod storage;
 
 /// One figure against its limit.
 pub struct Figure {

@@ -1,13 +1,18 @@
 //! `cargo xtask bench [SCENARIO…] [--check]`
 
 use anyhow::{Result, bail};
-use qpq_tests::bench::{Figure, deliver, group, idle, post};
+use qpq_tests::bench::{Figure, deliver, group, idle, post, storage};
 
 /// A name to call it by, and what it measures.
 type Scenario = (&'static str, fn() -> Result<Vec<Figure>>);
 
-const SCENARIOS: &[Scenario] =
-    &[("post", post::run), ("deliver", deliver::run), ("group", group::run), ("idle", idle::run)];
+const SCENARIOS: &[Scenario] = &[
+    ("post", post::run),
+    ("deliver", deliver::run),
+    ("group", group::run),
+    ("idle", idle::run),
+    ("storage", storage::run),
+];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -22,6 +22,7 @@ pub fn check() -> Result<Report> {
         }
     }
     check_alerts(&rules, &tests, &read(RUNBOOKS)?, &mut report);
+    check_package(&read(PACKAGE)?, &mut report);
     check_with_promtool(&mut report)?;
     Ok(report)
 }
@@ -69,6 +70,21 @@ fn values<'a>(text: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
     text.lines().filter_map(move |line| line.trim_start().strip_prefix(key)).map(str::trim)
 }
 
+/// The files that the Debian package takes from the repository.
+fn check_package(manifest: &str, report: &mut Report) {
+    let quoted = manifest.split('"').filter_map(|word| word.strip_prefix("../../"));
+    for path in quoted {
+        let path = Path::new(path);
+        let found = match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) if name.contains('*') => path.parent().is_some_and(Path::is_dir),
+            _ => path.exists(),
+        };
+        if !found {
+            report.problem(format!("{PACKAGE} packages {}, which is not there", path.display()));
+        }
+    }
+}
+
 /// Prometheus's own opinion, where it is installed.
 fn check_with_promtool(report: &mut Report) -> Result<()> {
     if !run::is_available("promtool", "--version") {
@@ -89,6 +105,7 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(Path::new(path)).with_context(|| format!("reading {path}"))
 }
 
+const PACKAGE: &str = "crates/qpq-server/Cargo.toml";
 const METRICS: &str = "docs/src/metrics.md";
 const RUNBOOKS: &str = "docs/src/alerts.md";
 const RULES: &str = "deploy/prometheus/alerts.yml";
@@ -105,6 +122,13 @@ mod tests {
             documented_metrics("| `qpq_a_seconds` | histogram | | Text. |\n| `qpq_b_total` | counter | | Text. |\n");
         let text = "rate(qpq_a_seconds_bucket[5m]) + qpq_b_total{x=\"1\"} + qpq_c + process_threads";
         assert_eq!(unknown_metrics(text, &known).into_iter().collect::<Vec<_>>(), ["process_threads", "qpq_c"]);
+    }
+
+    #[test]
+    fn a_package_has_its_files() {
+        let mut report = Report::default();
+        check_package("[\"../../no/such/file\", \"usr/\"]", &mut report);
+        assert_eq!(report.problems().len(), 1);
     }
 
     #[test]
