@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use tempfile::tempdir;
 
-use super::{Figure, Target};
+use super::{Figure, Measured, Target};
 use crate::exposition;
 use crate::world::{Person, Server, binaries};
 
 /// Differences between vacuumed databases; the server is stopped for each of them.
-pub fn run() -> Result<Vec<Figure>> {
+pub fn run() -> Result<Measured> {
     let (folder, data) = (tempdir()?, tempdir()?);
     let measure = || vacuumed(data.path());
     let server = start(data.path())?;
@@ -63,7 +63,8 @@ pub fn run() -> Result<Vec<Figure>> {
         figure("storage: an account", account, 33.0 * 4096.0, "its key packages"),
         figure("storage: a waiting message", waiting, TEXT as f64 + 246.0, "the ciphertext"),
         figure("storage: a message everybody has", taken, 120.0, "ids and a hash, twice"),
-    ])
+    ]
+    .into())
 }
 
 fn start(data: &std::path::Path) -> Result<Server> {
