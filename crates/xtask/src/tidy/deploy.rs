@@ -23,6 +23,7 @@ pub fn check() -> Result<Report> {
     }
     check_alerts(&rules, &tests, &read(RUNBOOKS)?, &mut report);
     check_package(&read(PACKAGE)?, &mut report);
+    check_unit(&mut report)?;
     check_with_promtool(&mut report)?;
     Ok(report)
 }
@@ -85,6 +86,31 @@ fn check_package(manifest: &str, report: &mut Report) {
     }
 }
 
+/// systemd's own opinion of the unit, and of how little it may do.
+fn check_unit(report: &mut Report) -> Result<()> {
+    if !run::is_available("systemd-analyze", "--version") {
+        report.note("systemd-analyze is not installed: the unit was not checked");
+        return Ok(());
+    }
+    // It wants the program to be there.
+    let unit = read(UNIT)?.replace("/usr/bin/qpq-server", "/bin/true");
+    fs::create_dir_all("target/tidy").context("making room for the unit")?;
+    let copy = "target/tidy/qpq-server.service";
+    fs::write(copy, unit).with_context(|| format!("writing {copy}"))?;
+    let threshold = format!("--threshold={MOST_EXPOSED}");
+    for arguments in [&["verify", copy][..], &["security", "--offline=true", "--no-pager", &threshold, copy]] {
+        let outcome = Command::new("systemd-analyze").args(arguments).output().context("starting systemd-analyze")?;
+        if !outcome.status.success() {
+            let said = String::from_utf8_lossy(&outcome.stderr).trim().to_owned();
+            report.problem(format!("systemd-analyze {}: {said}", arguments.join(" ")));
+        }
+    }
+    Ok(())
+}
+
+/// Tenths of what `systemd-analyze security` answers: what it is now, rounded up.
+const MOST_EXPOSED: u32 = 13;
+
 /// Prometheus's own opinion, where it is installed.
 fn check_with_promtool(report: &mut Report) -> Result<()> {
     if !run::is_available("promtool", "--version") {
@@ -106,6 +132,7 @@ fn read(path: &str) -> Result<String> {
 }
 
 const PACKAGE: &str = "crates/qpq-server/Cargo.toml";
+const UNIT: &str = "deploy/systemd/qpq-server.service";
 const METRICS: &str = "docs/src/metrics.md";
 const RUNBOOKS: &str = "docs/src/alerts.md";
 const RULES: &str = "deploy/prometheus/alerts.yml";
