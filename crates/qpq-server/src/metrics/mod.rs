@@ -49,6 +49,7 @@ pub struct Metrics {
     pub deliveries: IntCounter,
     pub delivered_bytes: IntCounter,
     pub delivery_lag: Histogram,
+    pub whispers: IntCounter,
     // Bytes and numbers of blobs belong here: what came, what went, and in `gauges` what is kept.
     pub claims: IntCounterVec,
     pub key_packages: IntGauge,
@@ -135,6 +136,7 @@ impl Metrics {
                 "Time from accepting an entry to pushing it to a device that was online by then; of each push the oldest entry.",
                 SECONDS,
             ),
+            whispers: new.counter("qpq_whispers_total", "Whispers (typing and the like) handed to devices that are online."),
             claims: new.counters_with(
                 "qpq_key_package_claims_total",
                 "Key packages handed out; `last_resort`: the device had no other left.",

@@ -108,6 +108,7 @@ impl Pump {
                 }
                 Work::Whisper(whisper) => {
                     if entries.is_empty() {
+                        self.open.service.metrics.whispers.inc();
                         return Ok(Delivery::Whisper(whisper));
                     }
                     mailbox.whisper(whisper);
