@@ -103,7 +103,7 @@ pub fn audit(config: &Config, subject: &Subject) -> Result<Option<String>, Error
 /// # Errors
 /// [`Error::NotReady`] with the reason.
 pub fn healthcheck(config: &Config) -> Result<(), Error> {
-    let address = metrics_address(config);
+    let address = metrics_address(config)?;
     let failed = |error: std::io::Error| Error::NotReady(format!("{address}: {error}"));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
@@ -117,18 +117,20 @@ pub fn healthcheck(config: &Config) -> Result<(), Error> {
     Err(Error::NotReady(reason.to_owned()))
 }
 
-/// Where the running server says that it is, or where the configuration says that it should be.
-fn metrics_address(config: &Config) -> SocketAddr {
+/// Where the running server says that it is. Where the configuration has it there may be somebody else.
+fn metrics_address(config: &Config) -> Result<SocketAddr, Error> {
     let written = std::fs::read_to_string(addresses_file(config)).unwrap_or_default();
     let found = written.lines().find_map(|line| line.strip_prefix("metrics on ")?.parse().ok());
-    let mut address: SocketAddr = found.unwrap_or(config.metrics.listen);
+    let mut address: SocketAddr = found.ok_or_else(|| {
+        Error::NotReady(format!("no server runs with the data directory {}", config.data_dir.display()))
+    })?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    address
+    Ok(address)
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

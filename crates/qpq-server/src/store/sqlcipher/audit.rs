@@ -52,7 +52,7 @@ fn tables(
         let Some(condition) = condition(table) else { continue };
         let sql = format!("SELECT * FROM {} WHERE {condition}", table.name);
         let mut select = connection.prepare(&sql)?;
-        let columns: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = select.column_names().map(str::to_owned).collect();
         let lines = select.query_map([subject], |row| line(row, &columns))?.collect::<Result<Vec<_>, _>>()?;
         if !lines.is_empty() {
             found += &format!("{}: {}\n{}\n", table.name, table.holds, lines.concat());

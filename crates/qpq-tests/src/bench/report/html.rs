@@ -13,7 +13,7 @@ pub fn page(figures: &[Figure], plots: &[Plot], baseline: Option<&Baseline>) -> 
     }
     page += "</tbody></table>\n<div class=plots>";
     for plot in plots {
-        let _ = write!(page, "<figure><figcaption>{}</figcaption>{}</figure>\n", escape(&plot.title), svg(plot));
+        let _ = writeln!(page, "<figure><figcaption>{}</figcaption>{}</figure>", escape(&plot.title), svg(plot));
     }
     page + "</div></html>\n"
 }
