@@ -15,15 +15,21 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --package qpq-server \
  && install -D -m 0755 target/release/qpq-server /out/usr/bin/qpq-server \
+ # Names of functions stay, for the log of a panic; what debuggers want goes.
+ && strip --strip-debug /out/usr/bin/qpq-server \
  && install -d -m 0700 -o 65532 -g 65532 /out/var/lib/qpq
 
 FROM debian:bookworm-slim
+LABEL org.opencontainers.image.title=qpq-server \
+      org.opencontainers.image.description="Server of quicproquo, a self-hosted end-to-end encrypted messenger" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /out/ /
 # There is no writable /tmp on a read-only root file system.
 ENV SQLITE_TMPDIR=/var/lib/qpq
 USER 65532:65532
 WORKDIR /var/lib/qpq
 VOLUME /var/lib/qpq
+# Metrics and health, which listen on the loopback address unless they are told otherwise, are on 9090/tcp.
 EXPOSE 7000/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use qpq_proto::account::UserName;
+use qpq_proto::ids::GroupId;
 use qpq_server::config::Lifetime;
 
 /// The server of quicproquo, a self-hosted end-to-end encrypted messenger.
@@ -68,11 +69,27 @@ pub enum Command {
         /// What `backup` wrote
         file: PathBuf,
     },
+    /// Print everything that is stored: how much of it, or all about one user or group
+    Audit {
+        /// The name of an account
+        #[arg(long, value_name = "NAME", conflicts_with = "group")]
+        user: Option<UserName>,
+        /// The id of a group, as `--user` shows it
+        #[arg(long, value_name = "ID")]
+        group: Option<GroupId>,
+    },
+    /// Give the database another key; the server must be stopped
+    RotateKey,
+    /// Make the database file as small as it can be; the server must be stopped
+    Vacuum,
     /// Exit with 0 if the running server is ready
     Healthcheck,
     /// Print the commented example configuration
     #[command(hide = true)]
     ExampleConfig,
+    /// Print the table of metrics for the documentation
+    #[command(hide = true)]
+    MetricsTable,
 }
 
 #[derive(Debug, Subcommand)]

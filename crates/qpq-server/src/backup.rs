@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::rewrite;
 use crate::service::Clock;
 use crate::setup;
 use crate::store::sqlcipher::snapshot::{self, Enclosed, EnclosedFile};
@@ -54,6 +55,7 @@ pub fn backup(config: &Config, target: &Path) -> Result<Written, Error> {
     if target.exists() {
         return Err(refused(format!("{} exists already: choose another name, or remove it", target.display())));
     }
+    rewrite::settle_beside(config)?;
     let key = setup::existing_key(config)?;
     let enclosed = Enclosed { taken: Clock::system().now(), files: own_files(config)? };
     let copy = Scratch::create(beside(target, "copy"))?;
@@ -243,10 +245,10 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 /// An empty private file, removed on drop together with what SQLite puts beside it.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn create(path: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn create(path: PathBuf) -> Result<Self, Error> {
         let scratch = Self(path);
         scratch.remove();
         let mut creation = fs::OpenOptions::new();
@@ -255,6 +257,15 @@ impl Scratch {
         std::os::unix::fs::OpenOptionsExt::mode(&mut creation, 0o600);
         creation.open(&scratch.0).map_err(Error::system(format!("cannot write {}", scratch.0.display())))?;
         Ok(scratch)
+    }
+
+    /// One that somebody else has left.
+    pub(crate) fn adopt(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn remove(&self) {
@@ -278,7 +289,7 @@ fn beside(path: &Path, purpose: &str) -> PathBuf {
     suffixed(path, &format!(".{}.{purpose}", std::process::id()))
 }
 
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

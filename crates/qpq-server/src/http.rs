@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
-use crate::service::Service;
+use crate::metrics::gauges::Gauges;
 
 /// A bound port that nobody is answered on yet.
 pub struct Http {
@@ -66,26 +66,26 @@ impl Http {
 /// Whether the server takes work.
 #[derive(Clone)]
 pub struct Health {
-    service: Arc<Service>,
+    gauges: Arc<Gauges>,
     is_draining: Arc<AtomicBool>,
 }
 
 impl Health {
-    pub fn new(service: Arc<Service>) -> Self {
-        service.metrics().ready.set(1);
-        Self { service, is_draining: Arc::default() }
+    pub fn new(gauges: Gauges) -> Self {
+        gauges.service.metrics().ready.set(1);
+        Self { gauges: Arc::new(gauges), is_draining: Arc::default() }
     }
 
     /// From now on it is not ready any more.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
-        self.service.metrics().ready.set(0);
+        self.gauges.service.metrics().ready.set(0);
     }
 
     fn problem(&self) -> Option<&'static str> {
         if self.is_draining.load(Ordering::Relaxed) {
             Some("shutting down\n")
-        } else if !self.service.is_writable() {
+        } else if !self.gauges.service.is_writable() {
             Some("the disk cannot be written\n")
         } else {
             None
@@ -95,8 +95,8 @@ impl Health {
 
 async fn serve(stream: TcpStream, health: Health) {
     let answer = service_fn(move |request| {
-        let response = answer(&request, &health);
-        async move { Ok::<_, Infallible>(response) }
+        let health = health.clone();
+        async move { Ok::<_, Infallible>(answer(&request, &health).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -109,7 +109,7 @@ async fn serve(stream: TcpStream, health: Health) {
     }
 }
 
-fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
     }
@@ -120,8 +120,10 @@ fn answer(request: &Request<Incoming>, health: &Health) -> Response<Full<Bytes>>
             Some(problem) => text(StatusCode::SERVICE_UNAVAILABLE, problem),
         },
         "/metrics" => {
-            health.service.metrics().ready.set(i64::from(health.problem().is_none()));
-            text(StatusCode::OK, health.service.metrics().text())
+            health.gauges.refresh().await;
+            let metrics = health.gauges.service.metrics();
+            metrics.ready.set(i64::from(health.problem().is_none()));
+            text(StatusCode::OK, metrics.text())
         }
         _ => text(StatusCode::NOT_FOUND, "try /metrics, /healthz or /readyz\n"),
     }

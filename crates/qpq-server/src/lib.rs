@@ -26,6 +26,8 @@ pub mod operator;
 
 pub mod backup;
 
+pub mod rewrite;
+
 mod error;
 mod http;
 mod server;

@@ -13,8 +13,9 @@ use clap::Parser as _;
 use qpq_io::log::{self, Format};
 use qpq_io::shutdown;
 use qpq_proto::account::UserName;
+use qpq_proto::ids::GroupId;
 use qpq_server::config::{Config, LogFormat};
-use qpq_server::operator::{self, Operator};
+use qpq_server::operator::{self, Operator, Subject};
 use qpq_server::store::account::AccountSummary;
 use qpq_server::{RunningServer, Server};
 
@@ -34,6 +35,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { global, command } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::ExampleConfig => print(&qpq_server::config::example()),
+        Command::MetricsTable => print(&qpq_server::metrics::Metrics::new().table()),
         Command::Run => serve(&global),
         Command::CheckConfig => check_config(&config(&global)?),
         Command::Invite { count, expires } => {
@@ -43,6 +45,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::User(command) => user(&Operator::open(&config(&global)?)?, command),
         Command::Backup { file } => backup(&config(&global)?, &file),
         Command::Restore { file } => restore(&config(&global)?, &file),
+        Command::Audit { user, group } => audit(&config(&global)?, user, group),
+        Command::RotateKey => rotate_key(&config(&global)?),
+        Command::Vacuum => vacuum(&config(&global)?),
         Command::Healthcheck => Ok(operator::healthcheck(&config(&global)?)?),
     }
 }
@@ -151,6 +156,29 @@ fn restore(config: &Config, file: &Path) -> anyhow::Result<()> {
         minutes / 60,
         minutes % 60
     ))
+}
+
+fn audit(config: &Config, user: Option<UserName>, group: Option<GroupId>) -> anyhow::Result<()> {
+    let (subject, missing) = match (user, group) {
+        (Some(name), _) => (Subject::User(name.clone()), format!("there is no account {name}")),
+        (None, Some(group)) => (Subject::Group(group), format!("there is no group {group}")),
+        (None, None) => (Subject::Everything, String::new()),
+    };
+    print(&operator::audit(config, &subject)?.context(missing)?)
+}
+
+fn rotate_key(config: &Config) -> anyhow::Result<()> {
+    qpq_server::rewrite::rotate_key(config)?;
+    print(&format!(
+        "The database has a new key, in {}: keep a copy of it, and not beside the backups. Backups that were made before \
+         open with the old key only: keep that too for as long as you keep them, and make a new backup now.\n",
+        config.path(&config.store.key_file).display()
+    ))
+}
+
+fn vacuum(config: &Config) -> anyhow::Result<()> {
+    let done = qpq_server::rewrite::vacuum(config)?;
+    print(&format!("{} bytes before, {} bytes now\n", done.before, done.after))
 }
 
 fn user(operator: &Operator, command: User) -> anyhow::Result<()> {

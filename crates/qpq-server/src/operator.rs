@@ -10,12 +10,15 @@ use qpq_proto::account::UserName;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::rewrite;
 use crate::server::addresses_file;
 use crate::service::{Clock, invites};
 use crate::setup;
 use crate::store::account::AccountSummary;
-use crate::store::sqlcipher::SqlCipherStore;
+use crate::store::sqlcipher::{SqlCipherStore, audit};
 use crate::store::{Reply, Store as _};
+
+pub use crate::store::sqlcipher::audit::Subject;
 
 /// The database, opened beside the server.
 pub struct Operator {
@@ -30,6 +33,7 @@ impl Operator {
     /// When it cannot be opened.
     pub fn open(config: &Config) -> Result<Self, Error> {
         setup::data_dir(config)?;
+        rewrite::settle_beside(config)?;
         let store = setup::store(config, Arc::new(|_| {}), Arc::new(|_, _| {}))?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().build().map_err(Error::system("cannot start a runtime"))?;
@@ -83,12 +87,23 @@ impl Operator {
     }
 }
 
+/// Everything that is stored about `subject`, as lines of text. None: there is no such user or group.
+///
+/// # Errors
+/// When the database cannot be opened or read.
+pub fn audit(config: &Config, subject: &Subject) -> Result<Option<String>, Error> {
+    let path = config.path(&config.store.path);
+    rewrite::settle_beside(config)?;
+    let key = setup::existing_key(config)?;
+    audit::audit(&path, &key, subject).map_err(|reason| Error::Database { path, reason })
+}
+
 /// Asks the running server whether it is ready.
 ///
 /// # Errors
 /// [`Error::NotReady`] with the reason.
 pub fn healthcheck(config: &Config) -> Result<(), Error> {
-    let address = metrics_address(config);
+    let address = metrics_address(config)?;
     let failed = |error: std::io::Error| Error::NotReady(format!("{address}: {error}"));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
@@ -102,18 +117,20 @@ pub fn healthcheck(config: &Config) -> Result<(), Error> {
     Err(Error::NotReady(reason.to_owned()))
 }
 
-/// Where the running server says that it is, or where the configuration says that it should be.
-fn metrics_address(config: &Config) -> SocketAddr {
+/// Where the running server says that it is. Where the configuration has it there may be somebody else.
+fn metrics_address(config: &Config) -> Result<SocketAddr, Error> {
     let written = std::fs::read_to_string(addresses_file(config)).unwrap_or_default();
     let found = written.lines().find_map(|line| line.strip_prefix("metrics on ")?.parse().ok());
-    let mut address: SocketAddr = found.unwrap_or(config.metrics.listen);
+    let mut address: SocketAddr = found.ok_or_else(|| {
+        Error::NotReady(format!("no server runs with the data directory {}", config.data_dir.display()))
+    })?;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    address
+    Ok(address)
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -16,6 +16,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::http::{Health, Http};
 use crate::metrics::Metrics;
+use crate::metrics::gauges::Gauges;
+use crate::rewrite;
 use crate::rpc::RpcHandler;
 use crate::service::{Clock, Options, Service, Wakeups};
 use crate::setup;
@@ -33,6 +35,7 @@ impl Server {
         config.check()?;
         setup::data_dir(&config)?;
         let lock = setup::lock(&config)?;
+        rewrite::settle(&config)?;
         let shutdown = Shutdown::new();
         let (ready, readiness) = mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -137,11 +140,11 @@ async fn serve(config: &Config, shutdown: ShutdownSignal, ready: &mpsc::Sender<S
     let wakeups = Wakeups::default();
     let observer = {
         let metrics = metrics.clone();
-        Arc::new(move |jobs, duration| metrics.transaction(jobs, duration))
+        Arc::new(move |jobs, timing| metrics.transaction(jobs, &timing))
     };
-    let store: Arc<dyn Store> = Arc::new(setup::store(config, wakeups.hook(), observer)?);
+    let store = Arc::new(setup::store(config, wakeups.hook(), observer)?);
     let reset_key = reset_key(&*store).await?;
-    let service = Service::start(store, wakeups, Options::from(config), metrics, Clock::system()).await?;
+    let service = Service::start(store.clone(), wakeups, Options::from(config), metrics, Clock::system()).await?;
 
     let http = Http::bind(config.metrics.listen).await?;
     let server = endpoint::Server::bind(
@@ -154,11 +157,12 @@ async fn serve(config: &Config, shutdown: ShutdownSignal, ready: &mpsc::Sender<S
         },
         certificate.clone(),
     )?;
+    let gauges = Gauges::new(config, service.clone(), store, server.stats(), certificate.clone());
     let started = Started { address: server.local_address(), metrics_address: http.address(), certificate };
     write_addresses(config, &started)?;
     tracing::info!(fingerprint = %started.certificate.fingerprint(), "the certificate's fingerprint (SHA-256)");
 
-    let health = Health::new(service.clone());
+    let health = Health::new(gauges);
     let ended = Shutdown::new();
     let endpoint = {
         let (health, ended) = (health.clone(), ended.clone());

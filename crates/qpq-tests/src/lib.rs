@@ -4,6 +4,7 @@ pub mod bench;
 pub mod crash;
 pub mod dice;
 pub mod disk;
+pub mod exposition;
 pub mod relay;
 pub mod sim;
 pub mod world;

@@ -5,7 +5,9 @@ mod ci;
 mod crash;
 mod docs;
 mod fuzz;
+mod reproduce;
 mod run;
+mod sbom;
 mod schema;
 mod sim;
 mod tidy;
@@ -26,6 +28,8 @@ enum Task {
     Crash(crash::Args),
     Fuzz(fuzz::Args),
     Sim(sim::Args),
+    Sbom(sbom::Args),
+    Reproduce(reproduce::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +53,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Crash(args) => crash::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Sim(args) => sim::run(&args),
+        Task::Sbom(args) => sbom::run(&args),
+        Task::Reproduce(args) => reproduce::run(&args),
     }
 }

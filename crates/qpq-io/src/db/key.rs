@@ -41,9 +41,15 @@ impl DbKey {
         self.0.expose()
     }
 
-    pub(super) fn pragma(&self) -> Zeroizing<String> {
+    /// What a key file holds.
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        self.0.to_hex()
+    }
+
+    /// The statement that sets it: `key` for the one that a database has, `rekey` for the one that it gets.
+    pub(super) fn pragma(&self, name: &str) -> Zeroizing<String> {
         let hex = self.0.to_hex();
-        Zeroizing::new(format!("PRAGMA key = \"x'{}'\";", hex.as_str()))
+        Zeroizing::new(format!("PRAGMA {name} = \"x'{}'\";", hex.as_str()))
     }
 
     fn create(path: &Path, strict: bool) -> Result<Self, Error> {

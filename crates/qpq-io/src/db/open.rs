@@ -39,7 +39,7 @@ pub fn open(path: &Path, key: &DbKey, options: &OpenOptions) -> Result<Connectio
     connection.execute_batch("PRAGMA cipher_log_level = NONE;")?;
 
     // The order matters: the key first, then how pages are laid out, then the first read, which checks both.
-    connection.execute_batch(&key.pragma())?;
+    connection.execute_batch(&key.pragma("key"))?;
     connection.execute_batch(&format!("PRAGMA cipher_page_size = {PAGE_SIZE};"))?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
 
@@ -55,6 +55,14 @@ pub fn open(path: &Path, key: &DbKey, options: &OpenOptions) -> Result<Connectio
         connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     }
     Ok(connection)
+}
+
+/// Encrypts the whole database anew. Not for databases in WAL mode, and not for the only copy.
+///
+/// # Errors
+/// [`DbError::Full`] above all.
+pub fn rekey(connection: &Connection, key: &DbKey) -> Result<(), DbError> {
+    Ok(connection.execute_batch(&key.pragma("rekey"))?)
 }
 
 /// Bytes. Larger pages than SQLite's 4096 cost fewer authentication codes per row read.

@@ -159,4 +159,15 @@ mod tests {
         let file = std::fs::read_to_string(path).unwrap_or_default();
         assert!(file == example(), "write the output of `qpq-server example-config` to deploy/qpq-server.toml");
     }
+
+    #[test]
+    fn the_configuration_in_the_kubernetes_manifest_is_good() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kubernetes/qpq-server.yaml");
+        let manifest = std::fs::read_to_string(path).unwrap();
+        let (_, rest) = manifest.split_once("qpq-server.toml: |\n").unwrap();
+        let lines = rest.lines().take_while(|line| *line != "---").map(str::trim_start);
+        let config: Config = toml::from_str(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+        config.check().unwrap();
+        assert_eq!(config.mode, crate::config::Mode::Production);
+    }
 }

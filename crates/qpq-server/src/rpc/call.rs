@@ -8,8 +8,10 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use qpq_proto::Malformed;
 use qpq_proto::code::{Code, Refusal};
+use tracing::Instrument as _;
 
 use super::connection::Connection;
+use crate::metrics;
 
 /// Runs one call of the service. A panic ends this call only.
 pub async fn call<T>(
@@ -17,43 +19,27 @@ pub async fn call<T>(
     method: &'static str,
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
-    let started = Instant::now();
+    let (started, id) = (Instant::now(), connection.next_request());
+    // What is logged on the way carries the request's id.
+    let span = tracing::debug_span!("request", %id, method);
     let outcome = match connection.begin_call() {
-        Ok(_in_flight) => AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(method, "a call panicked");
-            Err(Refusal::new(Code::Internal, "the server made a mistake"))
+        Ok(_in_flight) => AssertUnwindSafe(work).catch_unwind().instrument(span).await.unwrap_or_else(|_| {
+            tracing::error!(request = %id, method, "a call panicked");
+            connection.service().metrics().panics.inc();
+            Err(Refusal::new(Code::Internal, format!("the server made a mistake; its log has it as request {id}")))
         }),
         Err(refusal) => Err(refusal),
     };
     let metrics = connection.service().metrics();
-    let label = outcome.as_ref().map_or_else(|refusal| outcome_label(refusal.code), |_| "ok");
-    metrics.rpc_calls.with_label_values(&[method, label]).inc();
-    metrics.rpc_seconds.with_label_values(&[method]).observe(started.elapsed().as_secs_f64());
+    metrics.rpc_calls.with_label_values(&[method, metrics::outcome(&outcome)]).inc();
+    let took = started.elapsed();
+    metrics.rpc_seconds.with_label_values(&[method]).observe(took.as_secs_f64());
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(request = %id, method, outcome = metrics::outcome(&outcome), micros, "call");
     outcome
 }
 
 /// Parameters that cannot be read are a refusal like any other.
 pub fn readable<T>(value: capnp::Result<T>) -> Result<T, Malformed> {
     Ok(value?)
-}
-
-fn outcome_label(code: Code) -> &'static str {
-    match code {
-        Code::BadRequest => "bad_request",
-        Code::UnsupportedVersion => "unsupported_version",
-        Code::WrongCredentials => "wrong_credentials",
-        Code::NameTaken => "name_taken",
-        Code::RegistrationClosed => "registration_closed",
-        Code::InviteInvalid => "invite_invalid",
-        Code::NotFound => "not_found",
-        Code::Forbidden => "forbidden",
-        Code::RateLimited => "rate_limited",
-        Code::TooLarge => "too_large",
-        Code::QuotaExceeded => "quota_exceeded",
-        Code::Invalid => "invalid",
-        Code::DeviceUnknown => "device_unknown",
-        Code::AccountDisabled => "account_disabled",
-        Code::Overloaded => "overloaded",
-        Code::Internal => "internal",
-    }
 }

@@ -1,9 +1,11 @@
 //! What all capabilities of one connection share.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use qpq_io::rpc::frame::FrameLimit;
@@ -29,6 +31,9 @@ pub struct Connection {
     end: Cell<Option<&'static str>>,
     ending: Notify,
     pump: RefCell<Option<AbortOnDrop>>,
+    /// Which one it is of all since the start, for the log.
+    number: u64,
+    requests: Cell<u64>,
     calls: Cell<usize>,
     failed_attempts: Cell<u32>,
 }
@@ -46,6 +51,8 @@ impl Connection {
             end: Cell::default(),
             ending: Notify::new(),
             pump: RefCell::default(),
+            number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            requests: Cell::default(),
             calls: Cell::default(),
             failed_attempts: Cell::default(),
         }
@@ -116,6 +123,12 @@ impl Connection {
         self.session.take();
     }
 
+    /// A name for the next call.
+    pub fn next_request(&self) -> RequestId {
+        self.requests.set(self.requests.get() + 1);
+        RequestId { connection: self.number, request: self.requests.get() }
+    }
+
     /// Counts a call for as long as the result lives.
     pub fn begin_call(self: &Rc<Self>) -> Result<CallInFlight, Refusal> {
         if self.calls.get() >= self.service.options().limits.calls_in_flight {
@@ -135,7 +148,7 @@ impl Connection {
                 "the account was disabled or deleted"
             }
             (_, _) => {
-                self.service.metrics().connections_refused.inc();
+                self.service.metrics().connections_refused.with_label_values(&["not_authenticated"]).inc();
                 "nobody authenticated in time"
             }
         }
@@ -148,6 +161,19 @@ impl Connection {
                 return reason;
             }
         }
+    }
+}
+
+/// What the log calls a call: the connection's number and the call's, neither of which says anything about anybody.
+#[derive(Clone, Copy)]
+pub struct RequestId {
+    connection: u64,
+    request: u64,
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.connection, self.request)
     }
 }
 
@@ -167,6 +193,9 @@ impl Drop for AbortOnDrop {
         self.0.abort();
     }
 }
+
+/// Connections of this process so far.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// How long a connection may be nobody's.
 const AUTHENTICATION: Duration = Duration::from_secs(30);

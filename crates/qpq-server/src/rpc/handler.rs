@@ -32,7 +32,7 @@ impl RpcHandler {
         let address = connection.remote_address().ip().to_canonical();
         let most = self.service.options().limits.connections_per_address;
         let Some(_place) = self.addresses.enter(network(address), most) else {
-            metrics.connections_refused.inc();
+            metrics.connections_refused.with_label_values(&["address_limit"]).inc();
             return connection.close("too many connections from this address");
         };
         let Ok((send, receive)) = connection.accept_stream().await else {

@@ -11,6 +11,7 @@ use qpq_trust::manifest::Manifest;
 use qpq_trust::proof;
 
 use crate::config::Policy;
+use crate::metrics;
 use crate::store::account::{Account, AccountKey, InviteHash, NewAccount, Registered};
 
 use super::limits::network;
@@ -167,8 +168,7 @@ impl Service {
     }
 
     fn count_login(&self, kind: &str, outcome: &Result<Caller, Refusal>) {
-        let label = if outcome.is_ok() { "accepted" } else { "refused" };
-        self.metrics.logins.with_label_values(&[kind, label]).inc();
+        self.metrics.logins.with_label_values(&[kind, metrics::outcome(outcome)]).inc();
     }
 }
 

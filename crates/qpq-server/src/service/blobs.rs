@@ -45,8 +45,12 @@ impl Service {
     pub async fn put_part(&self, caller: &Caller, id: BlobId, offset: u64, bytes: Vec<u8>) -> Result<u64, Refusal> {
         self.limits.file_parts.check(&caller.identity, &self.metrics)?;
         let part = NewPart { name: name(id), owner: caller.identity, offset, bytes };
+        let length = part.bytes.len() as u64;
         match self.store.put_part(part, self.clock.now()).await? {
-            Put::Received(received) => Ok(received),
+            Put::Received(received) => {
+                self.metrics.file_bytes.with_label_values(&["in"]).inc_by(length);
+                Ok(received)
+            }
             Put::Unknown => Err(no_such_blob()),
             Put::Misplaced => Err(Refusal::new(Code::Invalid, "no part of this length has its place there")),
         }
@@ -56,7 +60,9 @@ impl Service {
     pub async fn read_blob(&self, caller: &Caller, id: BlobId, offset: u64, length: usize) -> Result<Vec<u8>, Refusal> {
         self.limits.file_parts.check(&caller.identity, &self.metrics)?;
         let bytes = self.store.read_blob(name(id), offset, length.min(blobs::PART), self.clock.now()).await?;
-        bytes.ok_or_else(no_such_blob)
+        let bytes = bytes.ok_or_else(no_such_blob)?;
+        self.metrics.file_bytes.with_label_values(&["out"]).inc_by(bytes.len() as u64);
+        Ok(bytes)
     }
 
     /// How long what a message refers to is kept for it.

@@ -1,8 +1,9 @@
 //! From logs that grew to the devices that are online. The store calls it after every commit, in the order of the logs.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use prometheus::Histogram;
 use qpq_proto::ids::{DeviceId, GroupId};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
@@ -13,7 +14,11 @@ use super::stream::mailbox::{Mailbox, StreamEnd, Whisper};
 
 /// Which streams are open, and which groups they follow.
 #[derive(Default)]
-pub struct Hub(Mutex<Streams>);
+pub struct Hub {
+    streams: Mutex<Streams>,
+    /// It is there before what counts it.
+    fanout: OnceLock<Histogram>,
+}
 
 #[derive(Default)]
 struct Streams {
@@ -22,13 +27,22 @@ struct Streams {
 }
 
 impl Hub {
+    /// From now on it is counted how many devices each entry is for.
+    pub fn count_fanout(&self, fanout: Histogram) {
+        let _ = self.fanout.set(fanout);
+    }
+
     /// Marks the logs in the mailboxes of everybody who follows them.
     pub fn wake(&self, grown: &[Grown]) {
         let streams = self.streams();
         for log in grown {
             match log {
                 Grown::Group { group, head, roster } => {
-                    for mailbox in streams.by_group.get(group).into_iter().flat_map(HashMap::values) {
+                    let followers = streams.by_group.get(group);
+                    if let Some(fanout) = self.fanout.get() {
+                        fanout.observe(followers.map_or(0, HashMap::len) as f64);
+                    }
+                    for mailbox in followers.into_iter().flat_map(HashMap::values) {
                         mailbox.grown(LogId::Group(*group), *head, *roster);
                     }
                 }
@@ -98,7 +112,7 @@ impl Hub {
 
     /// Never held across an await; a panic while it was held cannot have left more than a stale entry.
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use qpq_proto::account::{ServerHello, UserName};
 use qpq_proto::ids::{DeviceId, IdentityId};
+use qpq_proto::time::Timestamp;
 
 use crate::config::{Config, Limits, Policy};
 use crate::metrics::Metrics;
@@ -131,6 +132,8 @@ impl Service {
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<Arc<Self>, StoreError> {
+        wakeups.0.count_fanout(metrics.fanout.clone());
+        metrics.last_sweep.set(i64::try_from(clock.now().as_seconds()).unwrap_or(i64::MAX));
         let opaque = OpaqueServer::load(&*store).await?;
         let incarnation = incarnation(&*store).await?;
         let presence = Presence::new(store.account_changes(0).await?.0);
@@ -165,6 +168,16 @@ impl Service {
     /// What it counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Validations that wait for a thread.
+    pub fn waiting_validations(&self) -> usize {
+        self.pool.waiting()
+    }
+
+    /// What its clock says.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What it was started with.

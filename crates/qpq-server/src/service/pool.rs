@@ -2,6 +2,7 @@
 //! there everything happens on the caller's thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +18,14 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct Pool {
     /// None: on the caller's own thread.
     queue: Option<SyncSender<Job>>,
+    /// Jobs that nobody has begun with.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Pool {
     pub fn start(threads: usize) -> Self {
         if threads == 0 {
-            return Self { queue: None };
+            return Self { queue: None, waiting: Arc::default() };
         }
         let (queue, jobs) = sync_channel::<Job>(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
@@ -34,7 +37,12 @@ impl Pool {
                 .spawn(move || run(&jobs))
                 .expect("the operating system starts a thread at start-up");
         }
-        Self { queue: Some(queue) }
+        Self { queue: Some(queue), waiting: Arc::default() }
+    }
+
+    /// Jobs in the queue.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Runs `work` on one of the threads. A panic in it is the caller's refusal, and nobody else's.
@@ -44,7 +52,9 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        let place = Waiting::begin(&self.waiting);
         let job: Job = Box::new(move || {
+            drop(place);
             let _ = reply.send(catch_unwind(AssertUnwindSafe(work)));
         });
         let queued = match &self.queue {
@@ -69,6 +79,22 @@ impl Pool {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) | Err(_) => Err(refuse::internal("a validation panicked")),
         }
+    }
+}
+
+/// Counts a job until somebody begins with it, or throws it away.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

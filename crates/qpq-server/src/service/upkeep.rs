@@ -14,10 +14,10 @@ impl Service {
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()>) {
         let tasks = async {
             tokio::join!(
-                every(ACCOUNTS, || self.end_sessions_of_changed_accounts()),
-                every(DISK, || self.try_the_disk_again()),
-                every(ACKNOWLEDGEMENTS, || self.flush_acknowledgements()),
-                every(SWEEP, || self.tidy()),
+                self.every("accounts", ACCOUNTS, || self.end_sessions_of_changed_accounts()),
+                self.every("disk", DISK, || self.try_the_disk_again()),
+                self.every("acknowledgements", ACKNOWLEDGEMENTS, || self.flush_acknowledgements()),
+                self.every("sweep", SWEEP, || self.tidy()),
             )
         };
         tokio::select! {
@@ -39,6 +39,7 @@ impl Service {
 
     /// Forgets what nobody needs any more, in the store and in memory.
     pub async fn tidy(&self) -> Result<(), Refusal> {
+        let began = std::time::Instant::now();
         self.limits.clean();
         self.flush_acknowledgements().await?;
         self.refresh_snapshots().await?;
@@ -49,22 +50,25 @@ impl Service {
             self.metrics.swept.inc_by(swept.erased);
             next = swept.next;
         }
+        self.metrics.sweep_seconds.observe(began.elapsed().as_secs_f64());
+        self.metrics.last_sweep.set(i64::try_from(self.clock.now().as_seconds()).unwrap_or(i64::MAX));
         Ok(())
     }
-}
 
-/// Failures are logged, and the next time may go better.
-async fn every<F, T>(period: Duration, task: F)
-where
-    F: Fn() -> T,
-    T: Future<Output = Result<(), Refusal>>,
-{
-    let mut ticks = interval_at(Instant::now() + period, period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(refusal) = task().await {
-            tracing::warn!(%refusal, "a regular task failed");
+    /// Failures are logged, and the next time may go better.
+    async fn every<F, T>(&self, name: &'static str, period: Duration, task: F)
+    where
+        F: Fn() -> T,
+        T: Future<Output = Result<(), Refusal>>,
+    {
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(refusal) = task().await {
+                self.metrics.upkeep_failures.with_label_values(&[name]).inc();
+                tracing::warn!(task = name, %refusal, "a regular task failed");
+            }
         }
     }
 }

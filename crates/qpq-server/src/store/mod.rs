@@ -9,6 +9,8 @@ pub mod group;
 pub mod key_package;
 pub mod log;
 
+mod text;
+
 pub mod sqlcipher;
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result};
 use qpq_client::{Client, EventKind, Options, SecretString};
 
 use super::probe::flush_milliseconds;
-use super::{Figure, Target, percentile};
+use super::{Figure, Measured, Plot, Target, percentile};
 use crate::world::{PASSWORD, Server};
 
 /// 300 messages of 1 KiB.
-pub fn run() -> Result<Vec<Figure>> {
+pub fn run() -> Result<Measured> {
     let (data, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let server = Server::start_with(data.path(), "127.0.0.1:0", super::post::GENEROUS)?;
     let alice = person(&server, folder.path(), "alice")?;
@@ -38,13 +38,15 @@ pub fn run() -> Result<Vec<Figure>> {
     let flush = f64::midpoint(before, flush_milliseconds(data.path())?);
     let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     let limit = 2.0 * flush + 3.0;
-    Ok(vec![Figure {
+    let plots = vec![Plot::distribution("deliver: send to shown", &mut times)];
+    let figures = vec![Figure {
         name: "deliver: send to shown".into(),
         measured: format!("p50 {p50:.2} ms, p99 {p99:.2} ms"),
         limit: format!("2 flushes of {flush:.2} ms + 3 ms = {limit:.2} ms"),
         ratio: p50 / limit,
         target: Target::AtMost(1.0),
-    }])
+    }];
+    Ok(Measured { figures, plots })
 }
 
 /// Somebody with a profile in this folder, connected.

@@ -1,6 +1,5 @@
 //! A group of many devices: what a message and an addition cost the server, and how fast a member catches up.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,14 +11,15 @@ use qpq_core::account::generate;
 
 use super::deliver::{PATIENCE, person};
 use super::probe::cpu_seconds;
-use super::{Figure, Target};
+use super::{Axis, Figure, Line, Measured, Plot, Target};
 use crate::world::Server;
 
 /// Catching up 1000 messages, and what 1000 members cost.
-pub fn run() -> Result<Vec<Figure>> {
+pub fn run() -> Result<Measured> {
     let mut figures = catching_up()?;
-    figures.extend(thousand()?);
-    Ok(figures)
+    let Measured { figures: sizes, plots } = sizes()?;
+    figures.extend(sizes);
+    Ok(Measured { figures, plots })
 }
 
 fn catching_up() -> Result<Vec<Figure>> {
@@ -94,28 +94,52 @@ fn pure_decryption() -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// What the bytes of a commit that adds one are, in groups of 10 and of 1000: without path and tree they are the same.
-fn thousand() -> Result<Vec<Figure>> {
-    let mut sizes = HashMap::new();
-    for members in [10usize, 1000] {
+/// What the bytes of a commit that adds one are, in groups of up to 1000: without path and tree they are the same.
+fn sizes() -> Result<Measured> {
+    let (mut adding, mut updating, mut working) = (Vec::new(), Vec::new(), Vec::new());
+    for members in [2u32, 10, 100, 1000] {
         let alice = Device::new("alice")?;
         let mut group = alice.group()?;
         let packages = (1..members).map(|_| Device::new("member")?.package()).collect::<Result<Vec<_>>>()?;
         group.add_members_without_update(&alice.provider, &alice.signer, &packages)?;
         group.merge_pending_commit(&alice.provider)?;
         let newcomer = Device::new("newcomer")?.package()?;
+        let begin = Instant::now();
         let (commit, welcome, _) = group.add_members_without_update(&alice.provider, &alice.signer, &[newcomer])?;
+        let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
         let bytes = commit.tls_serialize_detached()?.len() + welcome.tls_serialize_detached()?.len();
-        sizes.insert(members, bytes as f64);
+        group.clear_pending_commit(alice.provider.storage())?;
+        let update =
+            group.self_update(&alice.provider, &alice.signer, openmls::prelude::LeafNodeParameters::default())?;
+        let size = f64::from(members);
+        adding.push((size, bytes as f64 / 1024.0));
+        updating.push((size, update.into_commit().tls_serialize_detached()?.len() as f64 / 1024.0));
+        working.push((size, milliseconds));
     }
-    let (ten, thousand) = (sizes[&10], sizes[&1000]);
-    Ok(vec![Figure {
+    let [_, ten, _, thousand] = adding[..] else { anyhow::bail!("four sizes") };
+    let figures = vec![Figure {
         name: "add one to 1000 devices".into(),
-        measured: format!("{thousand:.0} bytes sent"),
-        limit: format!("{ten:.0} bytes in a group of 10"),
-        ratio: thousand / ten,
+        measured: format!("{:.0} bytes sent", thousand.1 * 1024.0),
+        limit: format!("{:.0} bytes in a group of 10", ten.1 * 1024.0),
+        ratio: thousand.1 / ten.1,
         target: Target::AtMost(1.05),
-    }])
+    }];
+    let line = |name: &str, points| Line { name: name.into(), points };
+    let plot = |title: &str, unit: &str, lines| Plot {
+        title: title.into(),
+        x: Axis::logarithmic("devices"),
+        y: Axis::linear(unit),
+        lines,
+    };
+    let plots = vec![
+        plot(
+            "group: bytes of a change against size",
+            "KiB",
+            vec![line("add one, without a path", adding), line("first refresh of a leaf", updating)],
+        ),
+        plot("group: work of adding one against size", "ms", vec![line("add one", working)]),
+    ];
+    Ok(Measured { figures, plots })
 }
 
 struct Device {

@@ -9,12 +9,12 @@ use qpq_proto::stream::LogId;
 
 use super::probe::resident_kib;
 use super::session::{NullSink, Session, block_on, register, resume};
-use super::{Figure, Target};
+use super::{Figure, Measured, Target};
 use crate::world::Server;
 
 /// 2,000 connected devices, each with an open stream. What is measured is what connections cost: the accounts are there
 /// when the server starts, and the page caches of its database, which are bounded, have been filled with them before.
-pub fn run() -> Result<Vec<Figure>> {
+pub fn run() -> Result<Measured> {
     let data = tempfile::tempdir()?;
     let server = Server::start_with(data.path(), "127.0.0.1:0", super::post::GENEROUS)?;
     let accounts = block_on(registered(server.address.parse()?))?;
@@ -41,7 +41,8 @@ pub fn run() -> Result<Vec<Figure>> {
         limit: "64 KiB".into(),
         ratio: per_client / 64.0,
         target: Target::AtMost(1.0),
-    }])
+    }]
+    .into())
 }
 
 async fn registered(address: ServerAddress) -> Result<Vec<AccountRow>> {

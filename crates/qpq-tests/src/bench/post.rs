@@ -13,7 +13,7 @@ use qpq_trust::credential::LeafId;
 
 use super::probe::{cpu_seconds, single_inserts_per_second};
 use super::session::{Session, block_on, register, resume};
-use super::{Figure, Target};
+use super::{Axis, Figure, Line, Measured, Plot, Target};
 use crate::world::Server;
 
 /// Limits that are out of the way.
@@ -27,8 +27,9 @@ pub const GENEROUS: &[(&str, &str)] = &[
 ];
 
 /// 1, 8, 64 and 256 senders of 1 KiB messages.
-pub fn run() -> Result<Vec<Figure>> {
+pub fn run() -> Result<Measured> {
     let mut figures = Vec::new();
+    let (mut rates, mut singles) = (Vec::new(), Vec::new());
     let data = tempfile::tempdir()?;
     let server = Server::start_with(data.path(), "127.0.0.1:0", GENEROUS)?;
     for senders in [1, 8, 64, 256] {
@@ -37,6 +38,8 @@ pub fn run() -> Result<Vec<Figure>> {
         let posts = block_on(post_all(&server, senders))?;
         let after = single_inserts_per_second(data.path(), 300)?;
         let single = f64::midpoint(before, after);
+        rates.push((f64::from(senders), posts.rate));
+        singles.push((f64::from(senders), single));
         figures.push(Figure {
             name: format!("post: {senders} senders"),
             measured: format!(
@@ -52,7 +55,14 @@ pub fn run() -> Result<Vec<Figure>> {
             },
         });
     }
-    Ok(figures)
+    let line = |name: &str, points| Line { name: name.into(), points };
+    let plots = vec![Plot {
+        title: "post: throughput against senders".into(),
+        x: Axis::logarithmic("senders"),
+        y: Axis::linear("posts/s"),
+        lines: vec![line("durable posts", rates), line("SQLite, single inserts", singles)],
+    }];
+    Ok(Measured { figures, plots })
 }
 
 /// What came of posting for a while.
@@ -105,7 +115,7 @@ async fn post_all(server: &Server, senders: u32) -> Result<Posts> {
     })
 }
 
-async fn post(session: &Session, group: GroupId, payload: Vec<u8>) -> Result<()> {
+pub async fn post(session: &Session, group: GroupId, payload: Vec<u8>) -> Result<()> {
     let mut request = session.groups.post_request();
     request.get().set_group(&group.0);
     Post { epoch: Epoch(0), payload, expires_at: None, blobs: vec![] }.write(request.get().init_post());
@@ -118,7 +128,7 @@ async fn post(session: &Session, group: GroupId, payload: Vec<u8>) -> Result<()>
 }
 
 /// A PrivateMessage (RFC 9420, section 6.3) of epoch 0 with 1 KiB of noise: only members could tell that it is none.
-fn private_message(group: GroupId) -> Result<Vec<u8>> {
+pub fn private_message(group: GroupId) -> Result<Vec<u8>> {
     let mut noise = [0; 32 + 1024];
     getrandom::fill(&mut noise)?;
     let (sender_data, ciphertext) = noise.split_at(32);
@@ -141,7 +151,7 @@ fn private_message(group: GroupId) -> Result<Vec<u8>> {
 }
 
 /// A group of one to post to.
-async fn notepad(session: &Session) -> Result<GroupId> {
+pub async fn notepad(session: &Session) -> Result<GroupId> {
     let provider = openmls_rust_crypto::OpenMlsRustCrypto::default();
     let account = &session.account;
     let (signer, credential) = member(account);

@@ -1,35 +1,83 @@
 //! `cargo xtask bench [SCENARIO…] [--check]`
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use anyhow::{Result, bail};
-use qpq_tests::bench::{Figure, deliver, group, idle, post};
+use clap::Parser;
+use qpq_tests::bench::report::{self, Baseline};
+use qpq_tests::bench::{Measured, Options, deliver, group, idle, post, soak, storage};
+
+/// Benchmarks: what a user would notice, against what the machine can do.
+#[derive(Parser)]
+struct Arguments {
+    /// Which ones; none: all but the soak
+    scenarios: Vec<String>,
+    /// Fail if a target is missed
+    #[arg(long)]
+    check: bool,
+    /// Where results.json and report.html are written
+    #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
+    output: PathBuf,
+    /// The results.json of an earlier run, to compare with
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// How long the soak takes
+    #[arg(long, default_value_t = 900)]
+    seconds: u64,
+    /// Idle devices in the soak
+    #[arg(long, default_value_t = 2000)]
+    idle: u32,
+    /// Devices in the soak that post once a second
+    #[arg(long, default_value_t = 200)]
+    active: u32,
+}
 
 /// A name to call it by, and what it measures.
-type Scenario = (&'static str, fn() -> Result<Vec<Figure>>);
+type Scenario = (&'static str, fn(&Options) -> Result<Measured>);
 
-const SCENARIOS: &[Scenario] =
-    &[("post", post::run), ("deliver", deliver::run), ("group", group::run), ("idle", idle::run)];
+const SCENARIOS: &[Scenario] = &[
+    ("post", |_| post::run()),
+    ("deliver", |_| deliver::run()),
+    ("group", |_| group::run()),
+    ("idle", |_| idle::run()),
+    ("storage", |_| storage::run()),
+    (SOAK, soak::run),
+];
+
+/// Takes so long that it has to be asked for.
+const SOAK: &str = "soak";
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let check = arguments.iter().any(|argument| argument == "--check");
-    let wanted: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    if let Some(unknown) = wanted.iter().find(|name| !SCENARIOS.iter().any(|(known, _)| *known == name.as_str())) {
-        bail!(
-            "no scenario is called {unknown}; there are {:?}",
-            SCENARIOS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
-        );
+    let arguments = Arguments::parse();
+    let is_known = |name: &str| SCENARIOS.iter().any(|(known, _)| *known == name);
+    if let Some(unknown) = arguments.scenarios.iter().find(|name| !is_known(name)) {
+        let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+        bail!("no scenario is called {unknown}; there are {}", known.join(", "));
     }
-    let mut missed = 0;
+    let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
+    let options =
+        Options { soak: Duration::from_secs(arguments.seconds.max(1)), idle: arguments.idle, active: arguments.active };
+    let mut all = Measured::default();
     for (name, run) in SCENARIOS {
-        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted.as_str() == *name) {
+        let is_wanted = match arguments.scenarios.is_empty() {
+            true => *name != SOAK,
+            false => arguments.scenarios.iter().any(|wanted| wanted == name),
+        };
+        if !is_wanted {
             continue;
         }
-        for figure in run()? {
-            println!("{figure}");
-            missed += u32::from(!figure.is_met());
+        let measured = run(&options)?;
+        for figure in &measured.figures {
+            let change = baseline.as_ref().map_or_else(String::new, |known| format!("  {:?}", known.change(figure)));
+            println!("{figure}{change}");
         }
+        all.figures.extend(measured.figures);
+        all.plots.extend(measured.plots);
     }
-    if check && missed > 0 {
+    report::write(&arguments.output, &all.figures, &all.plots, baseline.as_ref())?;
+    let missed = all.figures.iter().filter(|figure| !figure.is_met()).count();
+    if arguments.check && missed > 0 {
         bail!("{missed} targets were missed");
     }
     Ok(())

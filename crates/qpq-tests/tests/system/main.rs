@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alerts;
 mod backup;
 mod conversations;
 mod crash;
@@ -10,7 +11,10 @@ mod disk;
 mod errors;
 mod files;
 mod limits;
+mod logs;
 mod messages;
+mod metrics;
+mod operate;
 mod people;
 mod privacy;
 mod relay;

@@ -75,7 +75,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn has_anchor(text: &str, anchor: &str) -> bool {
+pub fn has_anchor(text: &str, anchor: &str) -> bool {
     prose_lines(text).any(|line| line.starts_with('#') && slug(line) == anchor)
 }
 

@@ -23,6 +23,11 @@ impl Report {
         self.notes.append(&mut other.notes);
     }
 
+    #[cfg(test)]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
     /// Prints everything, and fails if there is a problem.
     pub fn into_result(self) -> Result<()> {
         for note in &self.notes {

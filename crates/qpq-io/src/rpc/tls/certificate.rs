@@ -12,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use super::expiry::expiry;
 use super::{Fingerprint, provider};
 use crate::{Error, files};
 
@@ -78,6 +79,11 @@ impl ServerCertificate {
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
+
+    /// When it expires, in seconds since 1970.
+    pub fn expiry(&self) -> Option<i64> {
+        self.certified.cert.first().and_then(|certificate| expiry(certificate))
+    }
 }
 
 impl fmt::Debug for ServerCertificate {
@@ -104,6 +110,11 @@ impl ReloadableCertificate {
     /// The fingerprint of the current certificate.
     pub fn fingerprint(&self) -> Fingerprint {
         self.0.current().fingerprint
+    }
+
+    /// When the current certificate expires, in seconds since 1970.
+    pub fn expiry(&self) -> Option<i64> {
+        self.0.current().expiry()
     }
 
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {

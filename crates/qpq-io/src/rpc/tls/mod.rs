@@ -2,6 +2,7 @@
 //! two ends into a classic one. Sessions are never resumed: every connection shows and checks the certificate.
 
 mod certificate;
+mod expiry;
 mod fingerprint;
 
 use std::sync::Arc;

@@ -15,9 +15,13 @@ use crate::store::group::{NewPost, PostResult};
 impl Service {
     /// Appends a message to the group's log. Repeating it gives the same answer.
     pub async fn post(&self, caller: &Caller, id: GroupId, post: Post) -> Result<PostOutcome, Refusal> {
+        let bytes = post.payload.len() as u64;
         let outcome = self.try_post(caller, id, post).await;
         let label = match &outcome {
-            Ok(PostOutcome::Accepted(_)) => "accepted",
+            Ok(PostOutcome::Accepted(_)) => {
+                self.metrics.posted_bytes.inc_by(bytes);
+                "accepted"
+            }
             Ok(PostOutcome::StaleEpoch(_)) => "stale_epoch",
             Err(_) => "refused",
         };

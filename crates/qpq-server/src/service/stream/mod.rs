@@ -8,6 +8,7 @@ use qpq_proto::code::Refusal;
 use qpq_proto::ids::{DeviceId, GroupId, Seq};
 use qpq_proto::limits;
 use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
+use qpq_proto::time::Timestamp;
 
 use crate::store::log::{Batch, ReadLimit};
 
@@ -40,6 +41,8 @@ pub struct Pump {
     open: Arc<Open>,
     told: u32,
     has_pushed: bool,
+    /// Since when nothing was waiting for the first time: entries from then on come as they are made.
+    live_since: Option<Timestamp>,
 }
 
 struct Open {
@@ -64,7 +67,7 @@ impl Service {
         if let Some(left) = self.low_stock(caller.device).await? {
             open.mailbox.stock_is_low(left);
         }
-        Ok((DeviceStream { open: open.clone() }, Pump { open, told: 0, has_pushed: false }))
+        Ok((DeviceStream { open: open.clone() }, Pump { open, told: 0, has_pushed: false, live_since: None }))
     }
 }
 
@@ -105,6 +108,7 @@ impl Pump {
                 }
                 Work::Whisper(whisper) => {
                     if entries.is_empty() {
+                        self.open.service.metrics.whispers.inc();
                         return Ok(Delivery::Whisper(whisper));
                     }
                     mailbox.whisper(whisper);
@@ -122,6 +126,7 @@ impl Pump {
                     }
                     if self.has_pushed || self.told != subscriptions {
                         (self.has_pushed, self.told) = (false, subscriptions);
+                        self.live_since.get_or_insert_with(|| self.open.service.clock.now());
                         return Ok(Delivery::CaughtUp(subscriptions));
                     }
                     mailbox.changed().await;
@@ -129,7 +134,11 @@ impl Pump {
             }
         }
         self.has_pushed = true;
-        let metrics = &self.open.service.metrics;
+        let Service { metrics, clock, .. } = &*self.open.service;
+        let live = entries.iter().map(|entry| entry.at).filter(|at| self.live_since.is_some_and(|since| *at >= since));
+        if let Some(oldest) = live.min() {
+            metrics.delivery_lag.observe(clock.now().since(oldest).as_secs_f64());
+        }
         metrics.deliveries.inc_by(entries.len() as u64);
         metrics.delivered_bytes.inc_by(bytes as u64);
         Ok(Delivery::Entries(entries))

@@ -20,8 +20,11 @@ mod members;
 mod settings;
 mod sweep;
 
+mod inventory;
 mod store;
 
+pub mod audit;
+pub mod rewrite;
 pub mod snapshot;
 
 use std::path::Path;
@@ -36,7 +39,8 @@ use crate::config::Limits;
 use super::StoreError;
 use super::log::Wake;
 
-pub use writer::{BatchObserver, BatchSize};
+pub use inventory::Inventory;
+pub use writer::{BatchObserver, BatchSize, BatchTiming};
 
 /// How much one group, device or account may keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +159,10 @@ impl From<rusqlite::Error> for StoreError {
         DbError::from(error).into()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod upgrade_tests;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

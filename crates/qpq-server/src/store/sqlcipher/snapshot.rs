@@ -29,13 +29,7 @@ pub struct EnclosedFile {
 /// # Errors
 /// Those of [`db::open`], and a full disk.
 pub fn copy(source: &Path, target: &Path, key: &DbKey, enclosed: &Enclosed) -> Result<(), DbError> {
-    let name = target.to_str().ok_or_else(|| DbError::Io(format!("{} is not UTF-8", target.display())))?;
-    let connection = db::open(source, key, &READ_ONLY)?;
-    let page_size: String = connection.query_row("PRAGMA cipher_page_size", [], |row| row.get(0))?;
-    // The copy gets the source's key by itself, but not its page size.
-    connection.execute_batch(&format!("PRAGMA cipher_default_page_size = {page_size}"))?;
-    connection.execute("VACUUM INTO ?1", [name])?;
-
+    copy_into(&db::open(source, key, &READ_ONLY)?, target)?;
     let connection = db::open(target, key, &OpenOptions::default())?;
     connection.execute_batch(
         "CREATE TABLE backup (taken INTEGER NOT NULL);
@@ -83,8 +77,18 @@ pub fn set_apart(connection: &rusqlite::Connection) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Writes what is in use of a database into the empty file `target`.
+pub(super) fn copy_into(connection: &rusqlite::Connection, target: &Path) -> Result<(), DbError> {
+    let name = target.to_str().ok_or_else(|| DbError::Io(format!("{} is not UTF-8", target.display())))?;
+    let page_size: String = connection.query_row("PRAGMA cipher_page_size", [], |row| row.get(0))?;
+    // The copy gets the source's key by itself, but not its page size.
+    connection.execute_batch(&format!("PRAGMA cipher_default_page_size = {page_size}"))?;
+    connection.execute("VACUUM INTO ?1", [name])?;
+    Ok(())
+}
+
 /// Writes the log back into the database, so that the file alone is all of it.
-fn into_one_file(connection: &rusqlite::Connection) -> Result<(), DbError> {
+pub(super) fn into_one_file(connection: &rusqlite::Connection) -> Result<(), DbError> {
     Ok(connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?)
 }
 

@@ -21,8 +21,16 @@ use super::tx::{Pending, Tx};
 /// How many jobs shared one transaction.
 pub type BatchSize = usize;
 
+/// How long a transaction took.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchTiming {
+    pub whole: Duration,
+    /// Its COMMIT, which waits for the disk; none when it came to nothing.
+    pub flush: Option<Duration>,
+}
+
 /// Told the size and duration of every transaction.
-pub type BatchObserver = Arc<dyn Fn(BatchSize, Duration) + Send + Sync>;
+pub type BatchObserver = Arc<dyn Fn(BatchSize, BatchTiming) + Send + Sync>;
 
 /// What happens between a commit and the answers.
 pub struct After {
@@ -98,6 +106,11 @@ impl Writer {
             }
             answer.await.unwrap_or(Err(StoreError::Closed))
         })
+    }
+
+    /// Jobs in the queue.
+    pub fn waiting(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
     /// At once if there is room, so that jobs run in the order of the calls.
@@ -205,8 +218,10 @@ fn commit(
 ) {
     let started = Instant::now();
     let size = batch.len();
+    let mut flush = None;
     match transact(connection, repeats, batch) {
-        Ok(pending) => {
+        Ok((pending, flushed)) => {
+            flush = Some(flushed);
             if !writable.swap(true, Ordering::Relaxed) {
                 tracing::info!("the disk can be written again");
             }
@@ -225,10 +240,13 @@ fn commit(
         }
     }
     repeats.trim();
-    (after.observer)(size, started.elapsed());
+    (after.observer)(size, BatchTiming { whole: started.elapsed(), flush });
 }
 
-fn transact(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+/// What it did, and how long the disk took.
+type Committed = (Pending, Duration);
+
+fn transact(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job>]) -> Result<Committed, StoreError> {
     let outcome = attempt(connection, repeats, batch);
     if outcome.is_err() && !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
@@ -236,7 +254,7 @@ fn transact(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job
     outcome
 }
 
-fn attempt(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job>]) -> Result<Pending, StoreError> {
+fn attempt(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job>]) -> Result<Committed, StoreError> {
     if is_on(Mutation::AnswerBeforeCommit) && !connection.is_autocommit() {
         connection.prepare_cached("COMMIT")?.execute([])?;
     }
@@ -251,10 +269,11 @@ fn attempt(connection: &Connection, repeats: &Repeats, batch: &mut [Box<dyn Job>
         }
     }
     tx.settle()?;
+    let flush = Instant::now();
     if !is_on(Mutation::AnswerBeforeCommit) {
         connection.prepare_cached("COMMIT")?.execute([])?;
     }
-    Ok(tx.into_pending())
+    Ok((tx.into_pending(), flush.elapsed()))
 }
 
 fn run_in_savepoint(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
