@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use qpq_core::crypto::transcript::{Reader, Record, Writer};
+use qpq_io::files::{rename_durably, rename_durably_new};
 use qpq_io::secret::SecretString;
 use qpq_proto::ids::IdentityId;
 use qpq_trust::identity::IdentityKeys;
@@ -16,6 +17,7 @@ use crate::error::Error;
 /// A file that is there in full when [`Self::finish`] has returned, and not at all before.
 pub struct TranscriptFile {
     path: PathBuf,
+    replace: bool,
     unfinished: PathBuf,
     file: io::BufWriter<File>,
     sealed: Option<Writer>,
@@ -40,15 +42,17 @@ impl TranscriptFile {
     /// As [`Self::sealed`].
     pub fn plain(path: &Path, replace: bool) -> Result<Self, Error> {
         if path.exists() && !replace {
-            let path = path.display();
-            return Err(Error::BadInput(format!("{path} is there already; choose another name, or say --force")));
+            return Err(is_there(path));
         }
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(self::random)?;
         let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(".part");
+        unfinished.push(format!(".{:016x}.part", u64::from_be_bytes(random)));
         let unfinished = PathBuf::from(unfinished);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
+        // A new file, and nobody else's: it may hold what only this user may read.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
         let file = file.map_err(|error| cannot_write(path, &error))?;
-        Ok(Self { path: path.to_owned(), unfinished, file: io::BufWriter::new(file), sealed: None })
+        Ok(Self { path: path.to_owned(), replace, unfinished, file: io::BufWriter::new(file), sealed: None })
     }
 
     /// Adds a line.
@@ -74,14 +78,32 @@ impl TranscriptFile {
             let end = writer.end(&IdentityKeys::from_bytes(keys)).map_err(random)?;
             self.file.write_all(&end).map_err(|error| self.failed(&error))?;
         }
-        let done = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        done.and_then(|()| std::fs::rename(&self.unfinished, &self.path)).map_err(|error| self.failed(&error))
+        self.file.flush().and_then(|()| self.file.get_ref().sync_all()).map_err(|error| self.failed(&error))?;
+        let named = match self.replace {
+            true => rename_durably(&self.unfinished, &self.path).map(|()| true),
+            false => rename_durably_new(&self.unfinished, &self.path),
+        };
+        match named {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(is_there(&self.path)),
+            Err(error) => Err(Error::BadInput(format!("cannot write {}: {error}", self.path.display()))),
+        }
     }
 
     fn failed(&self, error: &io::Error) -> Error {
-        let _ = std::fs::remove_file(&self.unfinished);
         cannot_write(&self.path, error)
     }
+}
+
+impl Drop for TranscriptFile {
+    fn drop(&mut self) {
+        // It is gone already when it has got its name.
+        let _ = std::fs::remove_file(&self.unfinished);
+    }
+}
+
+fn is_there(path: &Path) -> Error {
+    Error::BadInput(format!("{} is there already; choose another name, or say --force", path.display()))
 }
 
 /// Reads a sealed transcript to its end; answers its lines and whose it is. Needs no profile.

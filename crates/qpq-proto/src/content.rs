@@ -103,7 +103,7 @@ impl Content {
         if reader.get_format() == 0 {
             return Err(Malformed::new("content.format", "is missing"));
         }
-        let expires = reader.get_expires_after_ms();
+        let expires = reader.get_expires_after_ms().min(limits::EXPIRY_MS);
         Ok(Self {
             id: MessageId(read::array("content.id", reader.get_id())?),
             sent_at: Timestamp(reader.get_sent_at_ms()),

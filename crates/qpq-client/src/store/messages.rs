@@ -31,7 +31,7 @@ pub fn insert(connection: &Connection, message: &MessageRow) -> Result<bool> {
             ":held": message.held,
             ":text": message.text,
             ":content": message.content,
-            ":expires_at": message.expires_at.map(|at| at.0 as i64),
+            ":expires_at": message.expires_at.map(column),
         })?;
     Ok(changed == 1)
 }
@@ -52,7 +52,7 @@ pub fn update(connection: &Connection, message: &MessageRow) -> Result<()> {
             ":text": message.text,
             ":content": message.content,
             ":received_at": message.received_at.0 as i64,
-            ":expires_at": message.expires_at.map(|at| at.0 as i64),
+            ":expires_at": message.expires_at.map(column),
             ":conversation": conversation_key(message.conversation),
             ":sender": message.sender.0,
             ":id": message.id.0,
@@ -124,6 +124,10 @@ pub fn count_received(connection: &Connection, conversation: ConversationId, aft
         .map(|count| count as u64)
 }
 
+fn column(at: Timestamp) -> i64 {
+    i64::try_from(at.0).unwrap_or(i64::MAX)
+}
+
 pub fn numbered(connection: &Connection, conversation: ConversationId, number: u64) -> Result<Option<MessageRow>> {
     connection
         .prepare_cached(&format!(
@@ -143,7 +147,7 @@ pub fn called(connection: &Connection, conversation: ConversationId, id: Message
 pub fn expired(connection: &Connection, now: Timestamp, limit: usize) -> Result<Vec<MessageRow>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2"))?
-        .query_map((now.0 as i64, limit as i64), read)?
+        .query_map((column(now), limit as i64), read)?
         .collect()
 }
 

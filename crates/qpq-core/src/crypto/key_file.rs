@@ -33,7 +33,7 @@ pub fn unwrap(password: &[u8], file: &[u8]) -> Result<Zeroizing<[u8; 32]>, KeyFi
     let number = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
     let (memory, passes) = (number(0), number(4));
     // Bounds, so that a damaged file cannot make us allocate without end.
-    if magic != MAGIC || memory > 4 * 1024 * 1024 || passes > 64 {
+    if magic != MAGIC || memory > 1024 * 1024 || passes > 16 {
         return Err(KeyFileError::Damaged);
     }
     let key = stretch(password, &rest[8..], memory, passes).ok_or(KeyFileError::Damaged)?;

@@ -9,12 +9,15 @@ use qpq_proto::limits;
 use qpq_proto::time::Timestamp;
 use qpq_trust::credential::LeafId;
 
-use super::Answer;
 use super::commands::random;
 use super::ctx::Ctx;
+use super::drive::Progress;
+use super::{Answer, Effect};
 use crate::error::Error;
 use crate::store::notes::{NoteKind, NoteRow};
-use crate::store::rows::{EventRowKind, MessageRow, OwnRow, Row as _, WishKind, WishRow};
+use crate::store::rows::{
+    Annotation, EventRowKind, GroupRow, MessageRow, OwnRow, Row as _, WishKind, WishRef, WishRow,
+};
 use crate::store::{StoreError, Table};
 use crate::view::{ConversationId, MessageStatus};
 
@@ -29,41 +32,86 @@ impl Ctx<'_> {
     ) -> Result<Answer, Error> {
         check_emoji(&emoji)?;
         let row = self.numbered(id, number)?;
-        let fallback = if removed { format!("took back {emoji}") } else { format!("reacted with {emoji}") };
-        self.say_about(id, Body::Reaction { target: row.id, emoji, removed }, fallback)
+        self.say_about(id, row.id, Annotation::Reaction { emoji, removed })
     }
 
     /// Changes the text of an own message.
     pub(super) fn edit(&mut self, id: ConversationId, number: u64, text: String) -> Result<Answer, Error> {
-        let row = self.own_numbered(id, number)?;
+        let mut row = self.own_numbered(id, number)?;
         super::commands::check_text(&text)?;
-        if !matches!(content_of(&row)?.body, Body::Text(_)) {
+        let mut content = content_of(&row)?;
+        if !matches!(content.body, Body::Text(_)) {
             return Err(Error::BadInput("only a text can be edited".into()));
         }
-        let fallback = format!("(edited) {text}");
-        self.say_about(id, Body::Edit { target: row.id, text }, fallback)
+        content.body = Body::Text(text.clone());
+        (row.content, row.text) = (content.encode(), text);
+        self.store.update_message(&row)?;
+        let (by, kind, at) = (self.account.identity, NoteKind::Edited, self.now);
+        NoteRow { conversation: id, message: row.id, by, kind, at }.save(self.store)?;
+        self.say_about(id, row.id, Annotation::Edited)
     }
 
     /// Takes an own message back, on all devices of all members.
     pub(super) fn take_back(&mut self, id: ConversationId, number: u64) -> Result<Answer, Error> {
         let row = self.own_numbered(id, number)?;
+        let target = row.id;
         if row.seq.is_none() && self.cancel(&row)? {
-            self.erase(row)?;
+            self.erase(row, MessageStatus::Failed(CANCELLED.into()))?;
             return Ok(Answer::Done);
         }
-        self.say_about(id, Body::Delete { target: row.id }, "took a message back".into())
+        let status = row.status.clone();
+        self.erase(row, status)?;
+        self.say_about(id, target, Annotation::Deleted)
     }
 
-    /// Done here at once, and told to the others.
-    fn say_about(&mut self, id: ConversationId, body: Body, fallback: String) -> Result<Answer, Error> {
+    /// Done here, and to be told to the others.
+    fn say_about(&mut self, id: ConversationId, message: MessageId, what: Annotation) -> Result<Answer, Error> {
         let mut conversation = self.existing(id)?;
         self.take_up(&mut conversation)?;
-        let (in_reply_to, expires_after) = (None, None);
-        let content =
-            Content { id: MessageId(random()?), sent_at: self.now, in_reply_to, expires_after, fallback, body };
-        self.apply(id, self.account.identity, &content, self.now, false)?;
-        let content = serde_bytes::ByteBuf::from(content.encode());
-        Ok(Answer::Wish(self.wish(id, WishKind::Annotate { content }, Duration::ZERO)?))
+        self.ensure_started(id)?;
+        if let Annotation::Reaction { emoji, removed } = &what {
+            let (by, kind, at) = (self.account.identity, NoteKind::Reaction { emoji: emoji.clone() }, self.now);
+            self.reacted(NoteRow { conversation: id, message, by, kind, at }, emoji, *removed, false)?;
+        }
+        Ok(Answer::Wish(self.wish(id, WishKind::Annotate { message, what }, Duration::ZERO)?))
+    }
+
+    /// Encrypts what is said about a message. It goes when the messages go; but what changes a message stays for as long as
+    /// that does.
+    pub(super) fn annotate(
+        &mut self,
+        row: &GroupRow,
+        reference: WishRef,
+        target: MessageId,
+        what: &Annotation,
+    ) -> Result<Progress, Error> {
+        let mine = self.store.message(row.conversation, self.account.identity, target)?;
+        let left = |row: &MessageRow| row.expires_at.map(|at| Duration::from_millis(at.0.saturating_sub(self.now.0)));
+        let rule = row.expires_after.map(Duration::from_millis);
+        let (body, fallback, expires_after) = match (what, &mine) {
+            (Annotation::Reaction { emoji, removed: false }, _) => {
+                let body = Body::Reaction { target, emoji: emoji.clone(), removed: false };
+                (body, format!("reacted with {emoji}"), rule)
+            }
+            (Annotation::Reaction { emoji, removed: true }, _) => {
+                let body = Body::Reaction { target, emoji: emoji.clone(), removed: true };
+                (body, format!("took back {emoji}"), rule)
+            }
+            (Annotation::Deleted, mine) => {
+                let left = mine.as_ref().map_or(rule, left);
+                (Body::Delete { target }, "took a message back".into(), left)
+            }
+            (Annotation::Edited, Some(mine)) if !is_deleted(mine)? => {
+                let text = mine.text.clone();
+                let fallback = format!("(edited) {text}");
+                (Body::Edit { target, text }, fallback, left(mine))
+            }
+            // Taken back or disappeared meanwhile.
+            (Annotation::Edited, _) => return Ok(Progress::Done),
+        };
+        let (id, sent_at, in_reply_to) = (MessageId(random()?), self.now, None);
+        let content = Content { id, sent_at, in_reply_to, expires_after, fallback, body };
+        self.post_content(row, reference, id, &content.encode(), expires_after)
     }
 
     /// Somebody says something about a message.
@@ -76,35 +124,28 @@ impl Ctx<'_> {
     ) -> Result<(), Error> {
         match &content.body {
             Body::Receipt { kind, targets } => self.receipt_came(id, by, *kind == ReceiptKind::Read, targets),
-            _ => self.apply(id, by.identity, content, at, true),
+            _ => self.apply(id, by.identity, content, at),
         }
     }
 
-    fn apply(
-        &mut self,
-        id: ConversationId,
-        by: IdentityId,
-        content: &Content,
-        at: Timestamp,
-        is_news: bool,
-    ) -> Result<(), Error> {
+    fn apply(&mut self, id: ConversationId, by: IdentityId, content: &Content, at: Timestamp) -> Result<(), Error> {
         match &content.body {
             Body::Reaction { target, emoji, removed } => {
                 let kind = NoteKind::Reaction { emoji: emoji.clone() };
-                self.reacted(NoteRow { conversation: id, message: *target, by, kind, at }, emoji, *removed, is_news)
+                self.reacted(NoteRow { conversation: id, message: *target, by, kind, at }, emoji, *removed, true)
             }
             Body::Edit { target, text } => {
                 let note = NoteRow { conversation: id, message: *target, by, kind: NoteKind::Edited, at };
-                self.edited(&note, text, is_news)
+                self.edited(&note, text)
             }
             Body::Delete { target } => {
                 let Some(row) = self.store.message(id, by, *target)? else { return Ok(()) };
                 if is_deleted(&row)? {
                     return Ok(());
                 }
-                let sender = row.sender;
-                self.erase(row)?;
-                if is_news { self.event(Some(id), EventRowKind::Deleted { sender, id: *target }) } else { Ok(()) }
+                let (sender, status) = (row.sender, row.status.clone());
+                self.erase(row, status)?;
+                self.event(Some(id), EventRowKind::Deleted { sender, id: *target })
             }
             Body::Text(_)
             | Body::Receipt { .. }
@@ -142,7 +183,7 @@ impl Ctx<'_> {
         self.event(Some(id), EventRowKind::Reaction { by, sender: row.sender, id: target, emoji, removed })
     }
 
-    fn edited(&mut self, note: &NoteRow, text: &str, is_news: bool) -> Result<(), Error> {
+    fn edited(&mut self, note: &NoteRow, text: &str) -> Result<(), Error> {
         let (id, by, target) = (note.conversation, note.by, note.message);
         let Some(mut row) = self.store.message(id, by, target)? else { return Ok(()) };
         let mut content = content_of(&row)?;
@@ -153,11 +194,12 @@ impl Ctx<'_> {
         (row.text, row.content) = (text.to_owned(), content.encode());
         self.store.update_message(&row)?;
         note.save(self.store)?;
-        if is_news { self.event(Some(id), EventRowKind::Edited { sender: by, id: target }) } else { Ok(()) }
+        self.event(Some(id), EventRowKind::Edited { sender: by, id: target })
     }
 
     /// Nothing of it is left but that it was there.
-    fn erase(&mut self, mut row: MessageRow) -> Result<(), Error> {
+    fn erase(&mut self, mut row: MessageRow, status: MessageStatus) -> Result<(), Error> {
+        row.status = status;
         let (sent_at, fallback) = (row.sent_at, String::new());
         let body = Body::Delete { target: row.id };
         row.content = Content { id: row.id, sent_at, in_reply_to: None, expires_after: None, fallback, body }.encode();
@@ -166,20 +208,20 @@ impl Ctx<'_> {
         Ok(NoteRow::forget(self.store, row.conversation, row.id)?)
     }
 
-    /// A message that has not been encrypted yet never leaves.
+    /// A message that has not been encrypted yet never leaves; unless a set-back makes it leave once more.
     fn cancel(&mut self, row: &MessageRow) -> Result<bool, Error> {
-        if OwnRow::all(self.store)?.iter().any(|own| own.message == row.id) {
+        let is_known = |note: &NoteRow| note.kind == NoteKind::SaidBefore;
+        if OwnRow::all(self.store)?.iter().any(|own| own.message == row.id)
+            || NoteRow::of(self.store, row.conversation, row.id)?.iter().any(is_known)
+        {
             return Ok(false);
         }
         let kind = WishKind::Send { message: row.id };
         for wish in WishRow::all(self.store)?.into_iter().filter(|wish| wish.kind == kind) {
             WishRow::delete(self.store, &wish.key())?;
         }
-        let mut row = row.clone();
-        row.status = MessageStatus::Failed("taken back before it was sent".into());
-        self.store.update_message(&row)?;
-        let reason = "taken back before it was sent";
-        self.store.put(Table::Refusals, &row.id.0, &crate::store::encode(&reason)?)?;
+        self.store.put(Table::Refusals, &row.id.0, &crate::store::encode(&CANCELLED)?)?;
+        self.effect(Effect::Sent { message: row.id, result: Err(CANCELLED.into()) });
         Ok(true)
     }
 
@@ -225,6 +267,8 @@ fn check_emoji(emoji: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+const CANCELLED: &str = "taken back before it was sent";
 
 /// Different reactions of one person to one message.
 const REACTIONS: usize = 16;

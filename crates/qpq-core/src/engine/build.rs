@@ -138,12 +138,6 @@ impl Ctx<'_> {
         self.post_content(&row, reference, MessageId(random()?), content, None)
     }
 
-    /// Encrypts what is said about a message: it goes when the messages go.
-    pub(super) fn annotate(&mut self, row: GroupRow, reference: WishRef, content: &[u8]) -> Result<Progress, Error> {
-        let after = row.expires_after.map(Duration::from_millis);
-        self.post_content(&row, reference, MessageId(random()?), content, after)
-    }
-
     pub(super) fn post_content(
         &mut self,
         row: &GroupRow,

@@ -80,7 +80,7 @@ impl Ctx<'_> {
     }
 
     /// A direct conversation that could not be made before is tried again whenever somebody wants it.
-    fn ensure_started(&mut self, id: ConversationId) -> Result<(), Error> {
+    pub(super) fn ensure_started(&mut self, id: ConversationId) -> Result<(), Error> {
         let ConversationId::Direct(with) = id else { return Ok(()) };
         let expected = self.conversation(id)?.expects.is_some();
         if self.group_of(id)?.is_none() && !expected && !self.is_starting(id)? {

@@ -165,6 +165,10 @@ impl Ctx<'_> {
         }
         for mut message in self.store.held_messages(contact.identity)? {
             if contact.devices.contains_key(&message.device) {
+                if self.is_unwanted(message.conversation, message.sender)? {
+                    self.store.delete_message(&message)?;
+                    continue;
+                }
                 let content = content_of(&message)?;
                 if is_about_a_message(&content.body) {
                     self.store.delete_message(&message)?;
@@ -174,6 +178,9 @@ impl Ctx<'_> {
                 }
                 message.held = false;
                 self.store.update_message(&message)?;
+                if message.sender != self.account.identity {
+                    self.arrived.entry(message.conversation).or_default().push(message.id);
+                }
                 let kind = EventRowKind::Message { sender: message.sender, id: message.id };
                 self.event(Some(message.conversation), kind)?;
             }

@@ -39,7 +39,7 @@ pub(super) enum Progress {
 
 impl Ctx<'_> {
     pub(super) fn connected(&mut self, hello: ServerHello) -> Result<(), Error> {
-        let ahead = if hello.now == Timestamp::default() { 0 } else { hello.now.0 as i64 - self.now.0 as i64 };
+        let ahead = if hello.now == Timestamp::default() { 0 } else { clock_ahead(hello.now, self.now) };
         *self.connection = Connection { online: true, ahead, ..Connection::default() };
         let is_restored = ![0, hello.incarnation].contains(&self.account.incarnation);
         if self.account.domain != hello.domain
@@ -227,11 +227,14 @@ impl Ctx<'_> {
         if behind {
             return Ok(Progress::Wait);
         }
+        if self.is_kept_quiet(wish)? {
+            return Ok(Progress::Done);
+        }
         match &wish.kind {
             WishKind::Start { .. } | WishKind::Rejoin => Ok(Progress::Done),
             WishKind::Send { message } => self.post(row, reference, *message),
             WishKind::Tell { content } => self.tell(row, reference, content),
-            WishKind::Annotate { content } => self.annotate(row, reference, content),
+            WishKind::Annotate { message, what } => self.annotate(&row, reference, *message, what),
             WishKind::Receipt { is_read, messages } => self.receipt(&row, reference, *is_read, messages),
             WishKind::Leave => self.leave(row, reference),
             WishKind::Add { .. } if !row.leaving.is_empty() => {
@@ -247,6 +250,26 @@ impl Ctx<'_> {
             | WishKind::SetExpiry { .. }
             | WishKind::UpdateKey
             | WishKind::RemoveLeavers => self.commit(row, wish, reference),
+        }
+    }
+
+    /// What the engine wishes by itself is not done where the user has not accepted a stranger's conversation, or has blocked the
+    /// other one: whoever watches would learn that somebody is there.
+    fn is_kept_quiet(&mut self, wish: &WishRow) -> Result<bool, Error> {
+        let id = wish.conversation;
+        match &wish.kind {
+            WishKind::Receipt { .. } => Ok(!self.tells_others(id)?),
+            WishKind::Tell { .. } | WishKind::UpdateKey | WishKind::RemoveLeavers => self.is_untouched(id),
+            WishKind::Start { .. }
+            | WishKind::Send { .. }
+            | WishKind::Add { .. }
+            | WishKind::Remove { .. }
+            | WishKind::Leave
+            | WishKind::Rename { .. }
+            | WishKind::SetAdmin { .. }
+            | WishKind::SetExpiry { .. }
+            | WishKind::Annotate { .. }
+            | WishKind::Rejoin => Ok(false),
         }
     }
 
@@ -403,6 +426,15 @@ impl Ctx<'_> {
         Ok(())
     }
 }
+
+/// A server that says to be years away is not believed: its clock decides when messages disappear.
+fn clock_ahead(there: Timestamp, here: Timestamp) -> i64 {
+    let ahead = i128::from(there.0) - i128::from(here.0);
+    i64::try_from(ahead).ok().filter(|ahead| ahead.unsigned_abs() <= MOST_AHEAD).unwrap_or(0)
+}
+
+/// Ten days, in milliseconds.
+const MOST_AHEAD: u64 = 10 * 24 * 3600 * 1000;
 
 /// Whether the user wished it, and not the engine for itself.
 pub(super) fn is_the_users(kind: &WishKind) -> bool {

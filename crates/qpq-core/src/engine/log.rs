@@ -84,7 +84,10 @@ impl Ctx<'_> {
         }
         if missing > 0 {
             // Too old, or taken by this device before it was set back.
-            let reason = "no longer on the server".into();
+            let reason = match row.expires_after {
+                Some(_) => "disappeared, or no longer on the server".into(),
+                None => "no longer on the server".into(),
+            };
             self.event(Some(row.conversation), EventRowKind::Gap { count: missing, reason })?;
         }
         // Changes of one's own were noted on the way.
@@ -227,11 +230,11 @@ impl Ctx<'_> {
                 return self.quarantine_with(entry.clone(), error.to_string(), plaintext);
             }
         };
-        if matches!(content.body, Body::AskName | Body::NameKey(_)) {
-            return self.about_name(row, &leaf, &content.body);
-        }
         if self.is_unwanted(row.conversation, leaf.id.identity)? {
             return Ok(());
+        }
+        if matches!(content.body, Body::AskName | Body::NameKey(_)) {
+            return self.about_name(row, &leaf, &content.body);
         }
         let held = self.standing(&leaf)? != Standing::Listed;
         let own = leaf.id.identity == self.account.identity;
@@ -240,7 +243,22 @@ impl Ctx<'_> {
         }
         let expires_at = self.due(row, &content, entry.at);
         if expires_at.is_some_and(|at| at <= self.now) {
-            return Ok(());
+            let reason = "it disappeared before it could be read here".into();
+            return self.event(Some(row.conversation), EventRowKind::Gap { count: 1, reason });
+        }
+        if self
+            .store
+            .messages_called(row.conversation, content.id)?
+            .iter()
+            .any(|known| known.sender != leaf.id.identity)
+        {
+            // What is said about one of the two would be said about both.
+            let plaintext = Some(serde_bytes::ByteBuf::from(content_bytes));
+            return self.quarantine_with(entry.clone(), "it has the id of somebody else's message".into(), plaintext);
+        }
+        if own && !held {
+            // Another device of one's own has answered.
+            self.take_up(conversation)?;
         }
         let new = self.store.insert_message(&MessageRow {
             conversation: row.conversation,

@@ -2,6 +2,7 @@
 
 use qpq_proto::account::UserName;
 use qpq_proto::ids::IdentityId;
+use qpq_trust::group as trust_group;
 
 use super::Answer;
 use super::ctx::Ctx;
@@ -69,7 +70,17 @@ impl Ctx<'_> {
     pub(super) fn take_up(&mut self, row: &mut ConversationRow) -> Result<(), Error> {
         let Some(by) = row.requested_by.take() else { return Ok(()) };
         row.save(self.store)?;
-        self.know(by)
+        self.know(by)?;
+        // What was not asked while nothing was to leave.
+        if let Some(mut group) = self.group_of(row.id)?.filter(|group| group.name.is_empty())
+            && let Ok(mls) = self.take_mls(group.group)
+        {
+            let state = trust_group::state(mls.public_group());
+            self.keep_mls(group.group, mls);
+            self.learn_state(&mut group, &state?)?;
+            group.save(self.store)?;
+        }
+        Ok(())
     }
 
     /// The user has to do with somebody by own choice.
@@ -125,6 +136,35 @@ impl Ctx<'_> {
             Some(stranger) => Ok(self.contact(stranger)?.is_blocked),
             None => Ok(false),
         }
+    }
+
+    /// Whether nothing is to leave this device for a conversation: a request, or one with somebody who is blocked.
+    pub(super) fn is_untouched(&mut self, id: ConversationId) -> Result<bool, Error> {
+        if self.conversation(id)?.requested_by.is_some() {
+            return Ok(true);
+        }
+        match id {
+            ConversationId::Direct(who) => Ok(self.contact(who)?.is_blocked),
+            ConversationId::Group(_) => Ok(false),
+        }
+    }
+
+    /// This device came in without a Welcome: nobody can tell who began it, but if nobody there is known it is a request.
+    pub(super) fn begun_by_strangers(&mut self, row: &GroupRow, members: &[IdentityId]) -> Result<(), Error> {
+        let mut conversation = self.conversation(row.conversation)?;
+        if conversation.last_number > 0 || conversation.requested_by.is_some() {
+            return Ok(());
+        }
+        let me = self.account.identity;
+        let others: Vec<_> = members.iter().copied().filter(|who| *who != me).collect();
+        for who in &others {
+            let contact = self.contact(*who)?;
+            if contact.is_known || contact.trust == Trust::Verified {
+                return Ok(());
+            }
+        }
+        conversation.requested_by = others.first().copied();
+        Ok(conversation.save(self.store)?)
     }
 
     /// Says that there is a request.

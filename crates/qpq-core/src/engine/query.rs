@@ -299,7 +299,7 @@ impl<'a> Query<'a> {
                     reactions.entry(emoji).or_default().push(self.known(note.by, contacts)?);
                 }
                 NoteKind::Edited if note.by == row.sender => notes.edited = Some(note.at),
-                NoteKind::Edited => {}
+                NoteKind::Edited | NoteKind::SaidBefore => {}
             }
         }
         notes.reactions = reactions.into_iter().collect();
@@ -426,7 +426,7 @@ impl<'a> Query<'a> {
         contacts: &mut BTreeMap<IdentityId, Contact>,
     ) -> Result<Option<Message>, Error> {
         let Some(conversation) = conversation else { return Ok(None) };
-        let row = self.store.message(conversation, sender, id)?;
+        let row = self.store.message(conversation, sender, id)?.filter(|row| !row.held);
         row.map(|row| self.message_view(row, contacts)).transpose()
     }
 

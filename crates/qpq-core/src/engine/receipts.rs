@@ -56,7 +56,7 @@ impl Ctx<'_> {
 
     /// Whether others learn what the user does here: never of requests, and not when the user does not want it.
     pub(super) fn tells_others(&mut self, id: ConversationId) -> Result<bool, Error> {
-        if number(self.store, SILENT)? != 0 || self.conversation(id)?.requested_by.is_some() {
+        if number(self.store, SILENT)? != 0 || self.is_untouched(id)? {
             return Ok(false);
         }
         let Some(row) = self.group_of(id)? else { return Ok(false) };
@@ -136,7 +136,7 @@ impl Ctx<'_> {
 pub const SILENT: &str = "silent";
 
 /// Devices in a group in which everybody tells everybody.
-const MOST_DEVICES: usize = 32;
+const MOST_DEVICES: usize = 16;
 
 /// Messages that are confirmed as read at once: older ones are read as well, as everybody will think.
 const RECEIPTS_AT_ONCE: usize = 1000;

@@ -300,6 +300,9 @@ impl Ctx<'_> {
         row.leaving = rejoin.leaving;
         row.refreshed = self.now;
         row.save(self.store)?;
+        if rejoin.members.is_empty() {
+            self.begun_by_strangers(row, &members)?;
+        }
         self.tell_members(row, &rejoin.members, &members)?;
         if rejoin.lost > 0 {
             let gap = EventRowKind::Gap { count: rejoin.lost, reason: rejoin.reason };

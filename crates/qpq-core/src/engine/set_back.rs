@@ -13,8 +13,9 @@ use super::ctx::{Ctx, INBOX_CURSOR, INBOX_NEWEST, INBOX_TAKEN, is_followed};
 use super::rejoin::identities;
 use crate::error::Error;
 use crate::request::{Purpose, Request};
+use crate::store::notes::{NoteKind, NoteRow};
 use crate::store::rows::{
-    EventRowKind, GroupRow, JoinRow, OutboxRow, Owed, OwnRow, RepairRow, Row as _, SetBack, WishKind, WishRow,
+    Done, EventRowKind, GroupRow, JoinRow, OutboxRow, Owed, OwnRow, RepairRow, Row as _, SetBack, WishKind, WishRow,
     conversation_key, number, set_number,
 };
 use crate::store::{Table, decode};
@@ -160,6 +161,7 @@ impl Ctx<'_> {
             if own.accepted.is_some_and(|seq| is_lost(seq, is_news)) {
                 OwnRow::delete(self.store, &own.hash)?;
                 self.say_again(row.conversation, own.message)?;
+                self.annotate_again(row, own.accepted)?;
             }
         }
         if let Some(pending) = row.pending
@@ -182,8 +184,22 @@ impl Ctx<'_> {
         Ok(())
     }
 
+    /// An accepted change of a message that the server has forgotten.
+    fn annotate_again(&mut self, row: &GroupRow, accepted: Option<Seq>) -> Result<(), Error> {
+        let mut track = self.track(row.group)?;
+        let is_it = |done: &Done| Some(done.seq) == accepted && matches!(done.kind, WishKind::Annotate { .. });
+        if let Some(index) = track.done.iter().position(is_it) {
+            let done = track.done.remove(index);
+            track.save(self.store)?;
+            self.wish(row.conversation, done.kind, Duration::ZERO)?;
+        }
+        Ok(())
+    }
+
     fn say_again(&mut self, conversation: ConversationId, id: MessageId) -> Result<(), Error> {
         let Some(mut message) = self.store.message(conversation, self.account.identity, id)? else { return Ok(()) };
+        let (by, kind, at) = (self.account.identity, NoteKind::SaidBefore, self.now);
+        NoteRow { conversation, message: id, by, kind, at }.save(self.store)?;
         (message.seq, message.status) = (None, MessageStatus::Waiting);
         self.store.update_message(&message)?;
         self.wish(conversation, WishKind::Send { message: id }, Duration::ZERO)?;

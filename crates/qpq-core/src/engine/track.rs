@@ -45,9 +45,15 @@ impl Ctx<'_> {
         }
         let mut track = self.track(group)?;
         track.done.push(Done { seq, kind: kind.clone() });
-        if track.done.len() > CHANGES {
-            // The making of the group stays: whoever made it makes it again.
-            track.done.remove(usize::from(matches!(track.done[0].kind, WishKind::Start { .. })));
+        // Of what was said about messages, and of changes of the group, so many each. The making of the group stays: whoever
+        // made it makes it again.
+        let is_said = |done: &Done| matches!(done.kind, WishKind::Annotate { .. });
+        let same = is_said(&Done { seq, kind: kind.clone() });
+        let goes = |done: &Done| is_said(done) == same && !matches!(done.kind, WishKind::Start { .. });
+        if track.done.iter().filter(|done| is_said(done) == same).count() > CHANGES
+            && let Some(oldest) = track.done.iter().position(goes)
+        {
+            track.done.remove(oldest);
         }
         Ok(track.save(self.store)?)
     }

@@ -1,11 +1,12 @@
 //! Who is typing. Nothing of it is stored.
 
 use qpq_proto::ids::GroupId;
-use qpq_trust::credential::Leaf;
+use qpq_trust::proof::is_signed;
 
 use super::ctx::Ctx;
+use super::directory::Standing;
 use super::{Answer, Effect};
-use crate::crypto::whisper;
+use crate::crypto::whisper::Whisper;
 use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::store::rows::{GroupRow, Row as _};
@@ -17,18 +18,15 @@ impl Ctx<'_> {
         if !self.connection.online || !self.tells_others(id)? {
             return Ok(Answer::Done);
         }
-        if let ConversationId::Direct(who) = id
-            && self.contact(who)?.is_blocked
-        {
-            return Ok(Answer::Done);
-        }
         let Some(row) = self.group_of(id)?.filter(|row| row.state == ConversationState::Active) else {
             return Ok(Answer::Done);
         };
         let Ok(mls) = self.take_mls(row.group) else { return Ok(Answer::Done) };
         let key = group::whisper_key(&Provider::new(self.crypto, &mut *self.store), &mls);
+        let (epoch, device, at) = (group::epoch(&mls), self.account.device, self.there(self.now));
         self.keep_mls(row.group, mls);
-        let payload = whisper::seal(&key?, row.group, self.account.device, |bytes| self.myself.sign_bytes(bytes))?;
+        let whisper = Whisper { group: row.group, epoch, device, at };
+        let payload = whisper.seal(&key?, |bytes| self.myself.sign_bytes(bytes))?;
         self.effect(Effect::Whisper { group: row.group, payload });
         Ok(Answer::Done)
     }
@@ -40,18 +38,29 @@ impl Ctx<'_> {
         };
         let Ok(mls) = self.take_mls(id) else { return Ok(()) };
         let key = group::whisper_key(&Provider::new(self.crypto, &mut *self.store), &mls);
-        let leaves: Vec<Leaf> = group::leaves(&mls).into_iter().map(|(_, leaf)| leaf).collect();
+        let opened = key.map(|key| Whisper::open(&key, id, group::epoch(&mls), payload));
+        let sender = match &opened {
+            Ok(Ok((whisper, _))) => {
+                group::leaves(&mls).into_iter().map(|(_, leaf)| leaf).find(|leaf| leaf.id.device == whisper.device)
+            }
+            _ => None,
+        };
         self.keep_mls(id, mls);
-        let mut sender = None;
-        let opened = whisper::open(&key?, id, payload, |device, bytes, signature| {
-            sender = leaves.iter().find(|leaf| leaf.id.device == device);
-            sender.is_some_and(|leaf| qpq_trust::proof::is_signed(&leaf.signature_key, bytes, signature))
-        });
-        let (Ok(_), Some(leaf)) = (opened, sender) else { return Ok(()) };
+        let (Ok((whisper, signature)), Some(leaf)) = (opened?, sender) else { return Ok(()) };
+        let is_fresh = self.there(self.now).0.abs_diff(whisper.at.0) <= FRESH_MS;
+        let is_theirs = is_signed(&leaf.signature_key, &whisper.signed_bytes(), &signature);
         let who = leaf.id.identity;
-        if who != self.account.identity && !self.is_unwanted(row.conversation, who)? {
+        if is_fresh
+            && is_theirs
+            && who != self.account.identity
+            && self.standing(&leaf)? == Standing::Listed
+            && !self.is_unwanted(row.conversation, who)?
+        {
             self.effect(Effect::Typing { conversation: row.conversation, who });
         }
         Ok(())
     }
 }
+
+/// A whisper that is older was kept back, or is used again.
+const FRESH_MS: u64 = 30_000;

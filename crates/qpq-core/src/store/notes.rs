@@ -33,6 +33,8 @@ pub enum NoteKind {
     },
     /// Counts only when `by` is the author.
     Edited,
+    /// An own message that had left before the server or this device was set back: others may have it.
+    SaidBefore,
 }
 
 impl NoteRow {
@@ -65,6 +67,7 @@ impl Row for NoteRow {
             NoteKind::Read => key.extend([&[2], &self.by.0[..]].concat()),
             NoteKind::Reaction { emoji } => key.extend([&[3], &self.by.0[..], emoji.as_bytes()].concat()),
             NoteKind::Edited => key.extend([&[4], &self.by.0[..]].concat()),
+            NoteKind::SaidBefore => key.extend([&[5], &self.by.0[..]].concat()),
         }
         key
     }

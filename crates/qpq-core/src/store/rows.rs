@@ -248,9 +248,11 @@ pub enum WishKind {
     Tell {
         content: serde_bytes::ByteBuf,
     },
-    /// Say something about a message (a reaction, an edit, a deletion): an encoded content.
+    /// Say something about a message. What it says is looked up when it is encrypted: nothing of a text that has been taken back
+    /// or has disappeared is left in a wish.
     Annotate {
-        content: serde_bytes::ByteBuf,
+        message: MessageId,
+        what: Annotation,
     },
     /// Tell the authors that their messages are here, or were read.
     Receipt {
@@ -260,6 +262,19 @@ pub enum WishKind {
     /// How many milliseconds messages stay; none for ever.
     SetExpiry {
         after: Option<u64>,
+    },
+}
+
+/// What is said about a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Annotation {
+    /// Its text, which is one's own, is what it is now.
+    Edited,
+    /// It is taken back.
+    Deleted,
+    Reaction {
+        emoji: String,
+        removed: bool,
     },
 }
 

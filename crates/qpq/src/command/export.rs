@@ -74,49 +74,62 @@ impl Export {
             Format::Markdown | Format::Json => TranscriptFile::plain(file, self.force)?,
         };
         if self.format == Format::Markdown {
-            transcript.line(&format!("# {}\n", conversation::label(&exported)))?;
+            transcript.line(&format!("# {}\n", escaped(&conversation::label(&exported))))?;
         }
-        let count = each_message(ctx, id, |message| {
-            transcript.line(&match self.format {
-                Format::Markdown => markdown(message),
-                Format::Archive | Format::Json => json::message(message, &exported),
-            })?;
-            Ok(())
+        let lines = lines_of_all(ctx, id, |message| match self.format {
+            Format::Markdown => markdown(message),
+            Format::Archive | Format::Json => json::message(message, &exported),
         })?;
+        for line in &lines {
+            transcript.line(line)?;
+        }
         transcript.finish(&client)?;
-        Ok(count)
+        Ok(lines.len() as u64)
     }
 }
 
-/// All messages, oldest first, a bounded number of them in memory at a time.
-fn each_message(
-    ctx: &mut Ctx,
-    id: ConversationId,
-    mut take: impl FnMut(&Message) -> Result<(), Failure>,
-) -> Result<u64, Failure> {
+/// The lines of all messages, oldest first. The history is read from its end; where it was read up to may disappear meanwhile,
+/// and then it is read anew.
+fn lines_of_all(ctx: &mut Ctx, id: ConversationId, line: impl Fn(&Message) -> String) -> Result<Vec<String>, Failure> {
     let client = ctx.client()?;
-    // The history is read from its end: first the beginnings of the pages are found, then they are read in order.
-    let mut pages = vec![None];
-    loop {
-        let page = client.history(id, pages.last().copied().flatten(), PAGE, None)?;
-        match page.first() {
-            Some(first) if page.len() == PAGE => pages.push(Some(first.number)),
-            _ => break,
+    'anew: loop {
+        let mut lines: Vec<String> = Vec::new();
+        let mut before = None;
+        loop {
+            let page = client.history(id, before, PAGE, None)?;
+            if let Some(border) = before
+                && client.message(id, border).is_err()
+            {
+                continue 'anew;
+            }
+            lines.extend(page.iter().rev().map(&line));
+            match page.first() {
+                Some(first) if page.len() == PAGE => before = Some(first.number),
+                _ => break,
+            }
         }
+        lines.reverse();
+        return Ok(lines);
     }
-    let mut count = 0;
-    for before in pages.into_iter().rev() {
-        for message in client.history(id, before, PAGE, None)? {
-            take(&message)?;
-            count += 1;
-        }
-    }
-    Ok(count)
 }
 
+/// What others wrote must neither look like another entry nor do anything in a program that shows it.
 fn markdown(message: &Message) -> String {
-    let text = content::text(&message.content).replace('\n', "  \n");
-    format!("**{}** {}: {text}\n", people::in_sentence(&message.sender), rfc3339(message.received_at))
+    let text = content::text(&message.content);
+    let quoted: String = text.lines().map(|line| format!("> {}\n", escaped(line))).collect();
+    let sender = escaped(&people::in_sentence(&message.sender));
+    format!("**{sender}** {}\n\n{quoted}", rfc3339(message.received_at))
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if "\\`*_[]<>#!|~&$".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
 }
 
 fn verify(ctx: &mut Ctx, file: &Path) -> Result<(), Failure> {
@@ -124,7 +137,13 @@ fn verify(ctx: &mut Ctx, file: &Path) -> Result<(), Failure> {
     let (lines, identity) = verify_transcript(file, &passphrase)?;
     if ctx.output.json {
         for line in &lines {
-            ctx.output.line(line)?;
+            // Whoever made the archive chose what stands in it.
+            let object: serde_json::Value = serde_json::from_str(line)
+                .map_err(|_| Failure::Refused("the archive holds something else than messages".into()))?;
+            if object["type"] != "message" {
+                return Err(Failure::Refused("the archive holds something else than messages".into()));
+            }
+            ctx.output.line(&json::line(&object))?;
         }
         return ctx.output.line(&json::line(&json::VerifiedLine {
             kind: "verified",

@@ -148,8 +148,8 @@ impl Worker {
         };
         let is_mentioned = self.shared.is_mentioned(message.content.text());
         let is_elsewhere = Some(place.id) != self.shared.current();
-        !message.sender.is_self
-            && (is_mentioned || (is_elsewhere && place.kind == GroupKind::Direct && !place.is_muted))
+        let is_for_me = is_mentioned || place.kind == GroupKind::Direct;
+        !message.sender.is_self && !place.is_muted && is_elsewhere && is_for_me
     }
 
     /// Tells the others that the user is typing, and the user that others are.

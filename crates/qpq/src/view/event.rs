@@ -3,7 +3,7 @@
 use qpq_client::{Contact, Event, EventKind};
 
 use super::style::Theme;
-use super::{content, people, sanitize, time};
+use super::{content, conversation, people, sanitize, time};
 
 /// What happened, for people; nothing for messages and for what only changes a mark.
 pub fn sentence(event: &Event) -> Option<String> {
@@ -31,7 +31,7 @@ pub fn sentence(event: &Event) -> Option<String> {
         }
         EventKind::Gap { count, reason } => {
             let entries = if *count == 1 { "1 entry".into() } else { format!("{count} entries") };
-            format!("{entries} could not be read ({}); kept aside and tried again", sanitize::line(reason))
+            format!("{entries} could not be read: {}", sanitize::line(reason))
         }
         EventKind::Refused { what, reason } => {
             format!("refused: {}: {}", sanitize::line(what), sanitize::line(reason))
@@ -55,9 +55,10 @@ pub fn sentence(event: &Event) -> Option<String> {
             }
         }
         EventKind::Request { by } => {
+            let place = event.conversation.as_ref().map_or_else(|| people::in_sentence(by), conversation::label);
             let by = people::in_sentence(by);
             format!(
-                "{by}, whom you do not know, wants to talk: /accept {by} or /block {by}; nothing is sent until you accept"
+                "{by}, whom you do not know, wants to talk: /accept {place} or /block {by}; nothing is sent until you accept"
             )
         }
         EventKind::ExpiryChanged { by, after: Some(after) } => {
@@ -123,10 +124,7 @@ mod tests {
             (EventKind::MemberRemoved { who: carol.clone(), by: carol.clone() }, "@carol left"),
             (EventKind::MemberRemoved { who: carol, by: me }, "you removed @carol"),
             (EventKind::Renamed { by: bob, name: "a\u{1b}b".into() }, "@bob renamed the group to a\u{fffd}b"),
-            (
-                EventKind::Gap { count: 1, reason: "x".into() },
-                "1 entry could not be read (x); kept aside and tried again",
-            ),
+            (EventKind::Gap { count: 1, reason: "x".into() }, "1 entry could not be read: x"),
         ];
         for (kind, expected) in cases {
             let event = Event { position: 1, at: Timestamp(0), conversation: None, kind };

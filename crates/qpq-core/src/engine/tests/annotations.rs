@@ -8,25 +8,73 @@ use qpq_proto::ids::MessageId;
 use qpq_proto::time::Timestamp;
 
 use super::world::World;
-use crate::engine::{Command, Query};
+use crate::engine::{Answer, Command, Query};
 use crate::store::Store as _;
-use crate::store::rows::{ConversationRow, Row as _, WishKind, WishRow, next_number};
-use crate::view::{ConversationId, EventKind, Message};
+use crate::store::notes::{NoteKind, NoteRow};
+use crate::store::rows::{ContactRow, ConversationRow, Row as _, WishKind, WishRow, next_number};
+use crate::view::{ConversationId, EventKind, Message, MessageStatus};
 
 /// What a changed client says, whatever the engine would have said about it.
 fn say_anyway(world: &mut World, node: usize, conversation: ConversationId, body: Body) {
     let (id, sent_at) = (MessageId([node as u8 + 100; 16]), Timestamp(1));
     let content = Content { id, sent_at, in_reply_to: None, expires_after: None, fallback: "x".into(), body };
+    say_content(world, node, conversation, &content);
+}
+
+fn say_content(world: &mut World, node: usize, conversation: ConversationId, content: &Content) {
     let content = serde_bytes::ByteBuf::from(content.encode());
     let store = &mut world.nodes[node].store;
     let id = next_number(store, "wish").unwrap();
-    let kind = WishKind::Annotate { content };
+    let kind = WishKind::Tell { content };
     WishRow { id, conversation, kind, not_before: Timestamp::default(), claimed: vec![] }.save(store).unwrap();
     world.quiesce();
 }
 
 fn messages(world: &mut World, node: usize, conversation: ConversationId) -> Vec<Message> {
     Query::new(&mut world.nodes[node].store).history(conversation, None, 100, None).unwrap()
+}
+
+#[test]
+fn what_was_said_before_a_set_back_is_taken_back_for_everybody() {
+    let (mut world, group) = three(7);
+    world.send(0, group, "first");
+    world.quiesce();
+    // The server forgets it, and Alice is about to say it again.
+    let id = messages(&mut world, 0, group)[0].id;
+    let alice = world.nodes[0].identity;
+    world.disconnect(0);
+    let store = &mut world.nodes[0].store;
+    let mut row = store.message(group, alice, id).unwrap().unwrap();
+    (row.seq, row.status) = (None, MessageStatus::Waiting);
+    store.update_message(&row).unwrap();
+    let (kind, at) = (NoteKind::SaidBefore, Timestamp(1));
+    NoteRow { conversation: group, message: id, by: alice, kind, at }.save(store).unwrap();
+    assert!(matches!(world.command(0, Command::TakeBack { conversation: group, number: 1 }), Answer::Wish(_)));
+    world.connect(0);
+    world.quiesce();
+    for node in 0..3 {
+        assert!(messages(&mut world, node, group)[0].is_deleted(), "node {node}");
+    }
+}
+
+#[test]
+fn nothing_answers_a_stranger_by_itself() {
+    let (mut world, _) = three(8);
+    // Bob has never had to do with Carol.
+    let mut contact = ContactRow::load(&world.nodes[1].store, &world.nodes[2].identity).unwrap().unwrap();
+    contact.is_known = false;
+    contact.save(&mut world.nodes[1].store).unwrap();
+    let group = world.create_group(2, "bait", &[1]);
+    world.quiesce();
+    let row = ConversationRow::load(&world.nodes[1].store, &group).unwrap().unwrap();
+    assert_eq!(row.requested_by, Some(world.nodes[2].identity));
+    let before = world.delivery.groups.values().map(|group| group.log.len()).sum::<usize>();
+    say_anyway(&mut world, 2, group, Body::AskName);
+    world.command(1, Command::MarkRead(group));
+    world.command(1, Command::Typing(group));
+    world.quiesce();
+    let after = world.delivery.groups.values().map(|group| group.log.len()).sum::<usize>();
+    assert_eq!(after, before + 1, "the stranger's own question, and no answer");
 }
 
 /// Alice, Bob and Carol, who have taken up the group.
@@ -52,20 +100,14 @@ fn nobody_changes_or_takes_back_what_somebody_else_wrote() {
         assert_eq!((seen.len(), seen[0].content.text()), (1, "as I wrote it"), "node {node}");
         assert!(seen[0].notes.edited.is_none());
     }
-    // Not even when Bob has taken the id for a message of his own.
+    // Not even when Bob takes the id for a message of his own: that one is kept aside, and nothing is said about both.
     let (sent_at, fallback, body) = (Timestamp(1), String::new(), Body::Text("mine".into()));
     let taken = Content { id, sent_at, in_reply_to: None, expires_after: None, fallback, body };
-    let content = serde_bytes::ByteBuf::from(taken.encode());
-    let store = &mut world.nodes[1].store;
-    let wish = next_number(store, "wish").unwrap();
-    let kind = WishKind::Annotate { content };
-    WishRow { id: wish, conversation: group, kind, not_before: Timestamp::default(), claimed: vec![] }
-        .save(store)
-        .unwrap();
-    world.quiesce();
+    say_content(&mut world, 1, group, &taken);
     say_anyway(&mut world, 1, group, Body::Edit { target: id, text: "changed".into() });
-    let seen: Vec<_> = messages(&mut world, 2, group).into_iter().map(|one| one.content.text().to_owned()).collect();
-    assert_eq!(seen, ["as I wrote it", "changed"], "he changes his own");
+    say_anyway(&mut world, 1, group, Body::Delete { target: id });
+    assert_eq!(world.history(2, group), ["as I wrote it"]);
+    assert!(world.events(2).iter().any(|event| matches!(event.kind, EventKind::Gap { count: 1, .. })));
 }
 
 #[test]

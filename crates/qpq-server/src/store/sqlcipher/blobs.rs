@@ -13,7 +13,9 @@ use super::tx::Tx;
 
 pub fn begin(tx: &Tx<'_>, new: &NewBlob, quota: u64, now: Timestamp) -> Result<Begun, StoreError> {
     match find(tx, new.name)? {
-        Some(blob) if blob.keep_until <= now => erase(tx, &blob)?,
+        Some(blob) if blob.keep_until <= now && blob.received <= ERASED_AT_ONCE => erase(tx, &blob)?,
+        // The rest is swept bit by bit.
+        Some(blob) if blob.keep_until <= now => return Ok(Begun::Taken),
         Some(blob) if blob.owner != new.owner || blob.size != new.size => return Ok(Begun::Taken),
         Some(blob) => {
             keep(tx, &blob, new.keep_until)?;
@@ -21,9 +23,10 @@ pub fn begin(tx: &Tx<'_>, new: &NewBlob, quota: u64, now: Timestamp) -> Result<B
         }
         None => {}
     }
-    let mut sum = tx.prepare_cached("SELECT coalesce(sum(size), 0) FROM blobs WHERE owner = ?1")?;
-    let used = sum.query_row([new.owner.0], |row| row::number(row, 0))?;
-    if used.saturating_add(new.size) > quota {
+    // The smallest count as a whole part, which bounds their number.
+    let mut sum = tx.prepare_cached("SELECT coalesce(sum(max(size, ?2)), 0) FROM blobs WHERE owner = ?1")?;
+    let used = sum.query_row(params![new.owner.0, PART as i64], |row| row::number(row, 0))?;
+    if used.saturating_add(new.size.max(PART as u64)) > quota {
         return Ok(Begun::Quota("file_bytes_per_account"));
     }
     tx.prepare_cached("INSERT INTO blobs (name, owner, size, keep_until) VALUES (?1, ?2, ?3, ?4)")?
@@ -100,10 +103,13 @@ pub fn sweep(tx: &Tx<'_>, now: Timestamp) -> Result<SweptBlobs, StoreError> {
         if erased < left {
             tx.prepare_cached("DELETE FROM blobs WHERE id = ?1")?.execute([no])?;
         }
-        left -= erased;
+        left = left.saturating_sub(erased.max(1));
     }
     Ok(SweptBlobs { erased: PARTS_PER_CALL as u64, more: true })
 }
+
+/// Bytes of an expired blob that are erased while somebody waits.
+const ERASED_AT_ONCE: u64 = 32 * PART as u64;
 
 struct Blob {
     no: i64,
