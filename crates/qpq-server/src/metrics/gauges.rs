@@ -95,7 +95,7 @@ impl Gauges {
         metrics.longest_log.set(number(found.longest_log));
         metrics.inbox_entries.set(number(found.inbox_entries));
         metrics.files.set(number(found.files));
-        metrics.file_bytes_kept.set(number(found.file_bytes));
+        metrics.file_bytes.set(number(found.file_bytes));
         metrics.key_packages.set(number(found.key_packages));
         metrics
             .devices_short_of_key_packages

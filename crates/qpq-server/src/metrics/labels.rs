@@ -43,6 +43,7 @@ pub const REFUSALS: &[&str] = &["address_limit", "server_limit", "not_authentica
 
 pub const RATE_LIMITS: &[&str] = &[
     "posts_per_minute",
+    "file_parts_per_minute",
     "claims_per_minute",
     "claims_per_minute_per_target",
     "logins_per_minute_per_account",

@@ -44,11 +44,11 @@ impl Service {
     /// Takes the next part of a blob of the caller's account; answers how much of it is here then.
     pub async fn put_part(&self, caller: &Caller, id: BlobId, offset: u64, bytes: Vec<u8>) -> Result<u64, Refusal> {
         self.limits.file_parts.check(&caller.identity, &self.metrics)?;
+        let length = bytes.len() as u64;
         let part = NewPart { name: name(id), owner: caller.identity, offset, bytes };
-        let length = part.bytes.len() as u64;
         match self.store.put_part(part, self.clock.now()).await? {
             Put::Received(received) => {
-                self.metrics.file_bytes.with_label_values(&["in"]).inc_by(length);
+                self.metrics.file_bytes_received.inc_by(length);
                 Ok(received)
             }
             Put::Unknown => Err(no_such_blob()),
@@ -61,7 +61,7 @@ impl Service {
         self.limits.file_parts.check(&caller.identity, &self.metrics)?;
         let bytes = self.store.read_blob(name(id), offset, length.min(blobs::PART), self.clock.now()).await?;
         let bytes = bytes.ok_or_else(no_such_blob)?;
-        self.metrics.file_bytes.with_label_values(&["out"]).inc_by(bytes.len() as u64);
+        self.metrics.file_bytes_sent.inc_by(bytes.len() as u64);
         Ok(bytes)
     }
 

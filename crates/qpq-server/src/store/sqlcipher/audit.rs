@@ -161,11 +161,18 @@ const TABLES: &[Table] = &[
     },
     Table {
         name: "blobs",
-        holds: "files, encrypted: who brought them, their padded sizes",
+        holds: "files, encrypted, by the hash of the id that fetches them",
         of_user: Some("owner = (SELECT identity FROM accounts WHERE name = ?1)"),
         of_group: None,
     },
-    Table { name: "blob_parts", holds: "the parts of files", of_user: None, of_group: None },
+    Table {
+        name: "blob_parts",
+        holds: "what is in the files",
+        of_user: Some(
+            "id >> 32 IN (SELECT id FROM blobs WHERE owner = (SELECT identity FROM accounts WHERE name = ?1))",
+        ),
+        of_group: None,
+    },
     Table { name: "invites", holds: "registration codes, as hashes", of_user: None, of_group: None },
     Table { name: "settings", holds: "what the server knows about itself", of_user: None, of_group: None },
 ];
@@ -175,7 +182,7 @@ const TIMES: &[&str] = &["created", "at", "expires", "used", "replay_until", "ke
 
 /// Columns with ids and hashes. Every other BLOB is opaque, or a secret.
 const IDS: &[&str] =
-    &["identity", "device", "group_id", "creator", "owner", "request", "direct_pair", "reference", "hash"];
+    &["identity", "device", "group_id", "creator", "request", "direct_pair", "reference", "hash", "owner", "name"];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

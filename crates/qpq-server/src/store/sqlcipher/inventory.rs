@@ -23,7 +23,6 @@ pub struct Inventory {
     pub longest_log: u64,
     pub inbox_entries: u64,
     pub files: u64,
-    /// Of the parts that are here.
     pub file_bytes: u64,
     /// Pages of the file that hold nothing.
     pub free_bytes: u64,
@@ -52,6 +51,9 @@ fn take(connection: &Connection, now: Timestamp) -> Result<Inventory, StoreError
     let (groups, log_entries, longest_log) = connection
         .prepare_cached("SELECT count(*), coalesce(sum(kept), 0), coalesce(max(kept), 0) FROM groups")?
         .query_row([], |row| Ok((row::number(row, 0)?, row::number(row, 1)?, row::number(row, 2)?)))?;
+    let (files, file_bytes) = connection
+        .prepare_cached("SELECT count(*), coalesce(sum(received), 0) FROM blobs")?
+        .query_row([], |row| Ok((row::number(row, 0)?, row::number(row, 1)?)))?;
     // SQLCipher answers with a text.
     let page_size: String = connection.query_row("PRAGMA cipher_page_size", [], |row| row.get(0))?;
     Ok(Inventory {
@@ -63,8 +65,8 @@ fn take(connection: &Connection, now: Timestamp) -> Result<Inventory, StoreError
         log_entries,
         longest_log,
         inbox_entries: one("SELECT count(*) FROM inbox")?,
-        files: one("SELECT count(*) FROM blobs")?,
-        file_bytes: one("SELECT coalesce(sum(received), 0) FROM blobs")?,
+        files,
+        file_bytes,
         free_bytes: one("PRAGMA freelist_count")? * page_size.parse().unwrap_or(0),
     })
 }
@@ -82,12 +84,7 @@ mod tests {
     #[tokio::test]
     async fn everything_is_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let quotas = Quotas {
-            log_entries_per_group: 1,
-            inbox_entries_per_device: 1,
-            key_packages_per_device: 1,
-            file_bytes_per_account: 1,
-        };
+        let quotas = Quotas::from(&crate::config::Limits::default());
         let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         let store = SqlCipherStore::open(&dir.path().join("qpq.db"), &DbKey::from_bytes([7; 32]), options).unwrap();
         assert_eq!(store.inventory(Timestamp(0)).await, Ok(Inventory::default()));
@@ -100,7 +97,8 @@ mod tests {
                     INSERT INTO groups (group_id, creator, request, kept, created)
                         VALUES (x'01', x'', x'', 3, 0), (x'02', x'', x'', 4, 0);
                     INSERT INTO inboxes (device) VALUES (x'01');
-                    INSERT INTO inbox (device, seq, kind, at, payload) VALUES (x'01', 1, 3, 0, x'00');";
+                    INSERT INTO inbox (device, seq, kind, at, payload) VALUES (x'01', 1, 3, 0, x'00');
+                    INSERT INTO blobs (name, owner, size, received, keep_until) VALUES (x'01', x'01', 9, 5, 0);";
         store.writer.submit(move |tx| Ok(tx.execute_batch(rows)?)).await.unwrap();
         let expected = Inventory {
             accounts: 1,
@@ -111,8 +109,8 @@ mod tests {
             log_entries: 7,
             longest_log: 4,
             inbox_entries: 1,
-            files: 0,
-            file_bytes: 0,
+            files: 1,
+            file_bytes: 5,
             free_bytes: 0,
         };
         assert_eq!(store.inventory(Timestamp(7)).await, Ok(expected));

@@ -62,12 +62,7 @@ fn key() -> DbKey {
 async fn databases_of_every_earlier_version_are_opened_with_everything_in_them() {
     for version in 1..=MIGRATIONS.len() {
         let (_dir, path) = made_by(version);
-        let quotas = Quotas {
-            log_entries_per_group: 10,
-            inbox_entries_per_device: 10,
-            key_packages_per_device: 10,
-            file_bytes_per_account: 10,
-        };
+        let quotas = Quotas::from(&crate::config::Limits::default());
         let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         let store = SqlCipherStore::open(&path, &key(), options).unwrap();
         let (group, bob) = (GroupId([9; 16]), DeviceId([2; 16]));
