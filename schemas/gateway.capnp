@@ -3,12 +3,20 @@
 
 using Ids = import "ids.capnp";
 using Session = import "session.capnp";
+using Account = import "account.capnp";
 
 interface Gateway {
   hello @0 (protocol :UInt16, client :Text) -> (server :ServerHello);
   register @1 (name :Text, invite :Text, opaque :Data) -> (reply :RegisterReply);
   login @2 (name :Text, opaque :Data) -> (reply :LoginReply);
   resume @3 (device :Data, proof :Data) -> (reply :SessionReply);
+  # A mailbox in which two devices of one person find each other. Whoever knows its id may use it; what is in it is sealed.
+  linkPut @4 (mailbox :Data, step :Account.LinkStep, data :Data) -> (reply :Account.DoneReply);
+  # Waits a while for this step.
+  linkTake @5 (mailbox :Data, step :Account.LinkStep) -> (reply :LinkReply);
+  # With the recovery phrase: `proof` is a signature of the recovery key over this connection's exporter, `opaque` registers
+  # a new password.
+  recover @6 (name :Text, proof :Data, opaque :Data) -> (reply :RecoverReply);
 }
 
 struct ServerHello {
@@ -50,6 +58,30 @@ struct SessionReply {
 
 # The OPAQUE state between two messages is the object itself; there is no table of half-finished logins.
 interface Registration {
+  finish @0 (opaque :Data, manifest :Data, device :Data, proof :Data) -> (reply :SessionReply);
+}
+
+struct LinkReply {
+  union {
+    refused @0 :Ids.Refusal;
+    data @1 :Data;
+    waiting @2 :Void;      # not yet: ask again
+  }
+}
+
+struct RecoverReply {
+  union {
+    refused @0 :Ids.Refusal;
+    ok :group {
+      opaque @1 :Data;
+      record @2 :Data;     # as it was given to setRecovery
+      manifest @3 :Data;   # the newest one: the next follows it
+      next @4 :Recovery;
+    }
+  }
+}
+
+interface Recovery {
   finish @0 (opaque :Data, manifest :Data, device :Data, proof :Data) -> (reply :SessionReply);
 }
 

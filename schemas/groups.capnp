@@ -93,6 +93,8 @@ struct MembershipsReply {
   }
   # In the same order: what the caller's device has acknowledged of its present stay; 0 for nothing.
   acknowledged @2 :List(UInt64);
+  # Likewise: whether the caller's device itself is in.
+  inside @3 :List(Bool);
 }
 
 struct Head {

@@ -54,6 +54,7 @@ struct ManifestBody {
   ed25519 @3 :Data;        # 32 bytes
   mlDsa65 @4 :Data;        # 1952 bytes
   devices @5 :List(Device);
+  former @6 :List(Data);   # ids of devices that earlier manifests listed, 16 bytes each, the newest last
 }
 
 struct Device {

@@ -5,6 +5,7 @@ using Keys = import "keys.capnp";
 using Groups = import "groups.capnp";
 using Stream = import "stream.capnp";
 using Blobs = import "blobs.capnp";
+using Account = import "account.capnp";
 
 struct Session {
   name @0 :Text;            # the account this device belongs to
@@ -13,4 +14,5 @@ struct Session {
   groups @3 :Groups.Groups;
   delivery @4 :Stream.Delivery;
   blobs @5 :Blobs.Blobs;
+  account @6 :Account.OwnAccount;
 }

@@ -78,6 +78,7 @@ impl History {
             | Request::Create(_)
             | Request::Commit { .. }
             | Request::Post { .. }
+            | Request::UpdateManifest(_)
             | Request::Leave { .. } => None,
         }
     }

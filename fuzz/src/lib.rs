@@ -20,7 +20,7 @@ pub mod wrap;
 #[allow(dead_code, clippy::unwrap_used)]
 #[path = "../../crates/qpq-core/src/engine/tests/delivery.rs"]
 pub mod delivery;
-pub use qpq_core::{account, engine, request, store, view};
+pub use qpq_core::{account, engine, link, request, store, view};
 #[allow(dead_code, clippy::unwrap_used)]
 #[path = "../../crates/qpq-core/src/engine/tests/world.rs"]
 pub mod world;

@@ -275,6 +275,9 @@ impl Run<'_> {
             (Request::Post { .. }, _) => Ok(Reply::Posted(outcome)),
             (Request::Leave { .. }, _) => Ok(Reply::Left(outcome)),
             (Request::PublishKeys { .. }, _) => Ok(Reply::Stock(30)),
+            (Request::UpdateManifest(_), _) => {
+                Ok(Reply::ManifestUpdated { is_superseded: !matches!(how, How::Honest) })
+            }
             (_, Some(Ok(Reply::Account(account)))) => {
                 Ok(Reply::Account(Account { name: account.name, manifest: edit(account.manifest) }))
             }

@@ -142,7 +142,7 @@ impl Client {
         Self::start(profile, database)
     }
 
-    fn start(profile: Profile, mut database: Database) -> Result<Self, Error> {
+    pub(crate) fn start(profile: Profile, mut database: Database) -> Result<Self, Error> {
         let account = signup::load(&mut database)?
             .filter(|account| account.registered)
             .ok_or_else(|| Error::NoProfile(profile.home.display().to_string()))?;
@@ -367,6 +367,10 @@ impl Client {
         self.inner.stop();
     }
 
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.inner.profile
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.inner.shared
     }
@@ -429,7 +433,7 @@ impl Client {
             }
             Error::Certificate(reason) => Some(Error::Certificate(reason.clone())),
             Error::Refused(reason) => Some(Error::Refused(reason.clone())),
-            unknown @ Error::DeviceUnknown => Some(Error::Refused(unknown.to_string())),
+            unknown @ (Error::DeviceUnknown | Error::Unlinked) => Some(Error::Refused(unknown.to_string())),
             _ => None,
         }
     }

@@ -31,6 +31,11 @@ pub enum Error {
     /// The server has no account with this device.
     #[error("no account on this server lists this device; check that it is the right server, or ask its operator")]
     DeviceUnknown,
+    /// The server had this account with this device, and has it no more.
+    #[error(
+        "this device was unlinked, or its account was deleted; what is stored here can still be read, but nothing is sent or received any more. To link this machine anew, use `qpq link` with another --home"
+    )]
+    Unlinked,
     /// Somebody else has that name.
     #[error("this name is taken; choose another one")]
     NameTaken,

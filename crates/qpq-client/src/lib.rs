@@ -10,8 +10,10 @@ mod error;
 mod events;
 mod files;
 mod link;
+mod linking;
 mod messages;
 mod options;
+mod own_account;
 mod people;
 mod profile;
 mod signup;
@@ -25,12 +27,13 @@ pub use contact_link::ContactLink;
 pub use error::Error;
 pub use events::EventStream;
 pub use files::{Destination, Downloaded, Progress, Step, Stored, safe_name};
+pub use linking::{Introduced, Linking, PendingLink};
 pub use options::Options;
 pub use transcript::{TranscriptFile, verify_transcript};
 
 pub use qpq_core::view::{
     Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message,
-    MessageStatus, Notes, Quote, Trouble, Trust,
+    MessageStatus, Notes, OwnDevice, Quote, Trouble, Trust,
 };
 pub use qpq_io::rpc::connect::ServerAddress;
 pub use qpq_io::rpc::tls::Fingerprint;

@@ -12,6 +12,7 @@ use qpq_io::rpc::pin::{ServerTrust, Verified};
 use qpq_io::rpc::tls::Fingerprint;
 use qpq_io::secret::SecretString;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::options::Options;
@@ -55,7 +56,7 @@ impl Profile {
     pub fn open(options: &Options) -> Result<Self, Error> {
         let home = options.home.clone();
         make_private_directory(&home)?;
-        let lock = lock_exclusive_within(&home.join("lock"), LOCK_PATIENCE)?;
+        let lock = lock_exclusive_within(&home.join(LOCK_FILE), LOCK_PATIENCE)?;
         let mut known = read_known(&home)?;
         let remembered = known.server.as_deref().and_then(|server| server.parse().ok());
         let mut has_moved = false;
@@ -130,15 +131,35 @@ impl Profile {
         let key = DbKey::generate();
         let file = key_file::wrap(password.expose().as_bytes(), key.expose())
             .map_err(|error| Error::Internal(error.to_string()))?;
-        // Left over from an attempt that was interrupted before its key file was written: nobody has the key of these.
-        for name in DATABASE_FILES {
-            let path = self.home.join(name);
-            remove(&path).map_err(|error| Error::Store(format!("cannot remove {}: {error}", path.display())))?;
-        }
+        self.remove_database()?;
         write_atomically(&self.home.join(UNFINISHED), b"", 0o600)?;
         let database = Database::open(&self.home.join(DATABASE), &key)?;
         write_atomically(&self.home.join(KEY_FILE), &file, 0o600)?;
         Ok(database)
+    }
+
+    /// Makes key file and database with something in it. There is no profile before there is a whole one.
+    pub fn create_filled(
+        &self,
+        password: &SecretString,
+        fill: impl FnOnce(&mut Database) -> Result<(), Error>,
+    ) -> Result<Database, Error> {
+        let key = DbKey::generate();
+        let file = key_file::wrap(password.expose().as_bytes(), key.expose())
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        self.remove_database()?;
+        let mut database = Database::open(&self.home.join(DATABASE), &key)?;
+        fill(&mut database)?;
+        write_atomically(&self.home.join(KEY_FILE), &file, 0o600)?;
+        Ok(database)
+    }
+
+    /// Left over from an attempt that was interrupted before its key file was written: nobody has the key of it.
+    fn remove_database(&self) -> Result<(), Error> {
+        DATABASE_FILES.into_iter().chain([UNFINISHED]).try_for_each(|name| {
+            let path = self.home.join(name);
+            remove(&path).map_err(|error| Error::Store(format!("cannot remove {}: {error}", path.display())))
+        })
     }
 
     /// The registration is through.
@@ -151,22 +172,85 @@ impl Profile {
 
     /// Opens the database with the password.
     pub fn unlock(&self, password: &SecretString) -> Result<Database, Error> {
-        let path = self.home.join(KEY_FILE);
-        let file = fs::read(&path).map_err(|error| Error::Store(format!("{}: {error}", path.display())))?;
-        let key = key_file::unwrap(password.expose().as_bytes(), &file).map_err(|error| match error {
-            KeyFileError::WrongPassword => Error::WrongPassword,
-            KeyFileError::Damaged => Error::Corrupt("the key file is damaged".into()),
-        })?;
-        Ok(Database::open(&self.home.join(DATABASE), &DbKey::from_bytes(*key))?)
+        Ok(Database::open(&self.home.join(DATABASE), &DbKey::from_bytes(*self.database_key(password)?))?)
+    }
+
+    /// While a change of the password has not come to its end, both passwords are good.
+    fn database_key(&self, password: &SecretString) -> Result<Zeroizing<[u8; 32]>, Error> {
+        match unwrap_file(&self.home.join(KEY_FILE), password) {
+            Err(Error::WrongPassword) if self.home.join(NEW_KEY_FILE).exists() => {
+                unwrap_file(&self.home.join(NEW_KEY_FILE), password)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Puts a key file for the new password beside the present one. Whether one for this password was there before: then an
+    /// earlier change has not come to its end.
+    pub fn prepare_password(&self, present: &SecretString, new: &SecretString) -> Result<bool, Error> {
+        let key = self.database_key(present)?;
+        let path = self.home.join(NEW_KEY_FILE);
+        if path.exists() && unwrap_file(&path, new).is_ok() {
+            return Ok(true);
+        }
+        let file = key_file::wrap(new.expose().as_bytes(), &key).map_err(|error| Error::Internal(error.to_string()))?;
+        write_atomically(&path, &file, 0o600)?;
+        Ok(false)
+    }
+
+    /// The account has the new password: so has the profile.
+    pub fn adopt_password(&self) -> Result<(), Error> {
+        let (from, to) = (self.home.join(NEW_KEY_FILE), self.home.join(KEY_FILE));
+        let moved = fs::rename(&from, &to).and_then(|()| fs::File::open(&self.home)?.sync_all());
+        moved.map_err(|error| Error::Store(format!("cannot replace {}: {error}", to.display())))
+    }
+
+    /// The account keeps the old password.
+    pub fn discard_password(&self) {
+        let _ = fs::remove_file(self.home.join(NEW_KEY_FILE));
+    }
+
+    /// An earlier change has not come to its end, and this is the password that the server takes.
+    pub fn settle_password(&self, password: &SecretString) -> Result<(), Error> {
+        let path = self.home.join(NEW_KEY_FILE);
+        if !path.exists() {
+            return Ok(());
+        }
+        if unwrap_file(&path, password).is_ok() {
+            return self.adopt_password();
+        }
+        self.discard_password();
+        Ok(())
+    }
+
+    /// Removes the profile for good. The key file goes first: what is left without it can be read by nobody.
+    pub fn remove(&self) -> Result<(), Error> {
+        let names =
+            [KEY_FILE, NEW_KEY_FILE].into_iter().chain(DATABASE_FILES).chain([UNFINISHED, PROFILE_FILE, LOCK_FILE]);
+        for name in names {
+            let path = self.home.join(name);
+            remove(&path).map_err(|error| Error::Store(format!("cannot remove {}: {error}", path.display())))?;
+        }
+        // Something of the user's may be in it.
+        let _ = fs::remove_dir(&self.home);
+        Ok(())
     }
 
     /// Takes back [`Self::create`] when nothing came of it, so that another name can be tried. The key file goes first:
     /// what is left of an interruption is then what [`Self::create`] removes.
     pub fn discard(&self) {
-        for file in [KEY_FILE].into_iter().chain(DATABASE_FILES).chain([UNFINISHED]) {
+        for file in [KEY_FILE, NEW_KEY_FILE].into_iter().chain(DATABASE_FILES).chain([UNFINISHED]) {
             let _ = fs::remove_file(self.home.join(file));
         }
     }
+}
+
+fn unwrap_file(path: &Path, password: &SecretString) -> Result<Zeroizing<[u8; 32]>, Error> {
+    let file = fs::read(path).map_err(|error| Error::Store(format!("{}: {error}", path.display())))?;
+    key_file::unwrap(password.expose().as_bytes(), &file).map_err(|error| match error {
+        KeyFileError::WrongPassword => Error::WrongPassword,
+        KeyFileError::Damaged => Error::Corrupt("the key file is damaged".into()),
+    })
 }
 
 /// Removes a file that need not be there.
@@ -195,7 +279,7 @@ fn make_private_directory(path: &Path) -> Result<(), Error> {
         .map_err(|error| Error::Store(format!("cannot make {}: {error}", path.display())))
 }
 
-fn bracketed(host: &str) -> String {
+pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
@@ -204,6 +288,9 @@ fn default_server() -> ServerAddress {
 }
 
 const KEY_FILE: &str = "profile.key";
+/// For the new password, while it is being changed.
+const NEW_KEY_FILE: &str = "profile.key.new";
+const LOCK_FILE: &str = "lock";
 /// Lies beside the key file until the server is known to have the account: the database that knows is encrypted.
 const UNFINISHED: &str = "unfinished";
 const DATABASE: &str = "qpq.db";
@@ -239,6 +326,48 @@ mod tests {
         // Fields that came later may be missing, and those of a later version there.
         assert!(open("format = 1\n").is_ok());
         assert!(open("format = 2\nlater = \"more\"\n").is_ok());
+    }
+
+    #[test]
+    fn while_a_password_changes_both_are_good_and_afterwards_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_owned();
+        let profile = Profile::open(&Options { home, server: None, ca_cert: None, fingerprint: None }).unwrap();
+        let password = |text: &str| SecretString::from(text.to_owned());
+        let (old, new, other) = (password("old horse"), password("new horse"), password("other horse"));
+        drop(profile.create(&old).unwrap());
+        let opens = |password: &SecretString| profile.unlock(password).is_ok();
+        assert!(matches!(profile.prepare_password(&other, &new), Err(Error::WrongPassword)));
+        assert!(!profile.prepare_password(&old, &new).unwrap());
+        assert!(opens(&old) && opens(&new) && !opens(&other));
+        assert!(profile.prepare_password(&new, &new).unwrap(), "it goes on where it was");
+        assert!(!profile.prepare_password(&old, &other).unwrap(), "another one takes its place");
+        assert!(opens(&old) && !opens(&new) && opens(&other));
+        profile.discard_password();
+        assert!(opens(&old) && !opens(&other));
+
+        profile.prepare_password(&old, &new).unwrap();
+        profile.adopt_password().unwrap();
+        assert!(!opens(&old) && opens(&new));
+        // The server says which one it is.
+        profile.prepare_password(&new, &other).unwrap();
+        profile.settle_password(&new).unwrap();
+        assert!(opens(&new) && !opens(&other));
+        profile.prepare_password(&new, &other).unwrap();
+        profile.settle_password(&other).unwrap();
+        assert!(!opens(&new) && opens(&other));
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_removed_profile() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("profile");
+        let options = Options { home: home.clone(), server: None, ca_cert: None, fingerprint: None };
+        let profile = Profile::open(&options).unwrap();
+        drop(profile.create(&SecretString::from("a horse".to_owned())).unwrap());
+        profile.remove().unwrap();
+        assert!(!home.exists());
+        profile.remove().unwrap();
     }
 
     #[test]

@@ -3,15 +3,17 @@
 use std::cell::Cell;
 
 use qpq_core::account::generate;
+use qpq_core::crypto::recovery::RecoverySecret;
 use qpq_core::store::rows::{AccountRow, Row as _};
 use qpq_io::rpc::connect::{ClientConnection, Connector};
 use qpq_io::secret::SecretString;
 use qpq_proto::account::UserName;
 
 use crate::error::Error;
+use crate::own_account::recovered;
 use crate::profile::Profile;
 use crate::store::Database;
-use crate::wire::{Authentication, DeviceKey, Greeted, authenticate, greet, login, not_linked, resume};
+use crate::wire::{self, Authentication, DeviceKey, Greeted, authenticate, greet, login, not_linked, resume};
 
 /// Makes identity and device, and registers them, or finishes an attempt that was interrupted. An account that the server
 /// may have accepted is never given up.
@@ -142,7 +144,71 @@ pub fn login_here(profile: &Profile, name: &UserName, password: &SecretString) -
     let how = Authentication::Login { password: password.expose().as_bytes() };
     once(profile, async |connection, greeted| authenticate(&connection, &greeted, &account, how).await.map(|_| ()))?;
     registered(profile, &mut database, account)?;
+    profile.settle_password(password)?;
     Ok(database)
+}
+
+/// Comes back with the recovery phrase, or finishes an attempt that was interrupted. The new device's keys are on disk before
+/// the server hears of them.
+pub fn recover(
+    profile: &Profile,
+    name: &UserName,
+    password: &SecretString,
+    secret: &RecoverySecret,
+) -> Result<Database, Error> {
+    if Profile::is_begun(&profile.home) {
+        let mut database = profile.unlock(password)?;
+        if let Some(account) = load(&mut database)?.filter(|account| account.name == *name) {
+            let key = DeviceKey::of(&account);
+            match once(profile, async |connection, greeted| resume(&connection, &greeted, &key).await.map(|_| ())) {
+                Ok(()) => {
+                    registered(profile, &mut database, account)?;
+                    return Ok(database);
+                }
+                Err(Error::DeviceUnknown) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(database);
+        profile.discard();
+    }
+    let mut made = None;
+    let bytes = password.expose().as_bytes();
+    let outcome = once(profile, async |connection, greeted| {
+        let kept = wire::recover(&connection, &greeted, name, &secret.proof_seed(), bytes).await?;
+        let account = recovered(secret, name, &kept, &device_name())?;
+        let mut database = profile.create(password)?;
+        save(&mut database, &account)?;
+        made = Some((database, account.clone()));
+        wire::finish_recovery(&connection, kept, &account, bytes).await.map(|_| ())
+    });
+    match (outcome, made) {
+        (Ok(()), Some((mut database, account))) => {
+            registered(profile, &mut database, account)?;
+            Ok(database)
+        }
+        (Ok(()), None) => Err(Error::Internal("a recovery without an account".into())),
+        (Err(Error::Offline(reason)), Some(_)) => Err(Error::Offline(format!(
+            "the answer to the recovery got lost ({reason}); the same command again finishes it"
+        ))),
+        (Err(error), made) => {
+            drop(made);
+            profile.discard();
+            Err(error)
+        }
+    }
+}
+
+/// A directory in which something was begun and nothing came of it, for another beginning.
+pub fn forget_unfinished(profile: &Profile) -> Result<(), Error> {
+    if Profile::is_begun(&profile.home) {
+        return Err(Error::BadInput(format!(
+            "in {} something was begun and not finished; finish it with the same command as then, or choose another \
+             directory with --home",
+            profile.home.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Without a local profile all that can be found out is whether the password is right.
@@ -165,7 +231,7 @@ fn save(database: &mut Database, account: &AccountRow) -> Result<(), Error> {
 }
 
 /// One connection for one conversation with the gateway.
-fn once<T>(
+pub fn once<T>(
     profile: &Profile,
     talk: impl AsyncFnOnce(ClientConnection, Greeted) -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -187,7 +253,8 @@ fn once<T>(
     })
 }
 
-fn device_name() -> String {
+/// What this device is called unless the user says otherwise.
+pub fn device_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name: String = name.trim().chars().filter(|c| !c.is_control()).take(32).collect();
     if name.is_empty() { "device".to_owned() } else { name }

@@ -5,10 +5,13 @@ use opaque_ke::{
     CredentialResponse, RegistrationResponse,
 };
 use qpq_proto::account::UserName;
+use qpq_proto::ids::DeviceId;
 use qpq_proto::keys::DeviceRecord;
 use qpq_trust::identity::{IdentityKeys, device_id};
+use qpq_trust::manifest::Manifest;
 use qpq_trust::opaque::{OpaqueSuite, Stretch, identifiers};
 use rand_opaque::OsRng;
+use zeroize::Zeroizing;
 
 use crate::crypto::envelope::EnvelopeKey;
 use crate::error::Error;
@@ -19,29 +22,83 @@ use crate::store::rows::AccountRow;
 /// # Errors
 /// Without random numbers.
 pub fn generate(name: &UserName, device_name: &str) -> Result<AccountRow, Error> {
-    let identity_keys = IdentityKeys::generate()?;
-    let (mut device_key, mut envelope_key) = ([0; 32], [0; 32]);
-    getrandom::fill(&mut device_key)?;
-    getrandom::fill(&mut envelope_key)?;
-    let signature_key = ed25519_dalek::SigningKey::from_bytes(&device_key).verifying_key().to_bytes();
-    let record = DeviceRecord {
-        signature_key,
-        envelope_key: EnvelopeKey::from_seed(&envelope_key).public(),
-        name: device_name.to_owned(),
-    };
-    Ok(AccountRow {
-        name: name.clone(),
-        identity: identity_keys.public().id(),
-        device: device_id(&signature_key),
-        manifest: identity_keys.sign_manifest(1, None, vec![record]).encode(),
-        identity_keys: identity_keys.to_bytes().to_vec(),
-        device_key,
-        envelope_key,
-        registered: false,
-        domain: String::new(),
-        incarnation: 0,
-        keys_published: None,
-    })
+    let keys = IdentityKeys::generate()?;
+    let secrets = DeviceSecrets::generate(device_name)?;
+    let manifest = keys.sign_manifest(1, None, vec![secrets.record.clone()]).encode();
+    let account = secrets.account(name.clone(), &keys, &Manifest::verify(&manifest)?, "");
+    Ok(AccountRow { registered: false, ..account })
+}
+
+/// An identity whose keys the recovery phrase has brought back, with this device in the place of all others.
+///
+/// # Errors
+/// The server's manifest is not this identity's, or there are no random numbers.
+pub fn recover(
+    name: &UserName,
+    identity_keys: &[u8; 64],
+    newest: &[u8],
+    device_name: &str,
+) -> Result<AccountRow, Error> {
+    let keys = IdentityKeys::from_bytes(identity_keys);
+    let known = Manifest::verify(newest)?;
+    if known.identity() != keys.public().id() {
+        return Err(Error::BadInput("the server offers the devices of another identity; nothing was recovered".into()));
+    }
+    let secrets = DeviceSecrets::generate(device_name)?;
+    let next = keys.sign_successor(&known, vec![secrets.record.clone()]).encode();
+    Ok(secrets.account(name.clone(), &keys, &Manifest::verify(&next)?, ""))
+}
+
+/// The keys of a device that nobody lists yet.
+pub struct DeviceSecrets {
+    pub record: DeviceRecord,
+    device_key: Zeroizing<[u8; 32]>,
+    envelope_key: Zeroizing<[u8; 32]>,
+}
+
+impl DeviceSecrets {
+    /// Fresh ones.
+    ///
+    /// # Errors
+    /// Without random numbers.
+    pub fn generate(name: &str) -> Result<Self, Error> {
+        let (mut device_key, mut envelope_key) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
+        getrandom::fill(&mut device_key[..])?;
+        getrandom::fill(&mut envelope_key[..])?;
+        let record = DeviceRecord {
+            signature_key: ed25519_dalek::SigningKey::from_bytes(&device_key).verifying_key().to_bytes(),
+            envelope_key: EnvelopeKey::from_seed(&envelope_key).public(),
+            name: name.to_owned(),
+        };
+        Ok(Self { record, device_key, envelope_key })
+    }
+
+    /// The device's id.
+    pub fn id(&self) -> DeviceId {
+        device_id(&self.record.signature_key)
+    }
+
+    /// The key that envelopes to it are opened with.
+    pub fn envelope(&self) -> EnvelopeKey {
+        EnvelopeKey::from_seed(&self.envelope_key)
+    }
+
+    /// The account of this device, which the manifest lists.
+    pub fn account(&self, name: UserName, keys: &IdentityKeys, manifest: &Manifest, domain: &str) -> AccountRow {
+        AccountRow {
+            name,
+            identity: manifest.identity(),
+            device: self.id(),
+            identity_keys: keys.to_bytes().to_vec(),
+            device_key: *self.device_key,
+            envelope_key: *self.envelope_key,
+            manifest: manifest.encoded().to_vec(),
+            registered: true,
+            domain: domain.to_owned(),
+            incarnation: 0,
+            keys_published: None,
+        }
+    }
 }
 
 /// Registration: first message sent.

@@ -9,6 +9,7 @@ pub mod store;
 
 pub mod account;
 pub mod crypto;
+pub mod link;
 pub mod request;
 pub mod view;
 

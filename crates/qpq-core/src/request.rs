@@ -43,6 +43,8 @@ pub enum Request {
     RejoinInfo(GroupId),
     /// The groups that this identity is in.
     Memberships,
+    /// The next manifest of this identity.
+    UpdateManifest(serde_bytes::ByteBuf),
 }
 
 /// What the server answered, other than a refusal.
@@ -58,6 +60,10 @@ pub enum Reply {
     Tree(Vec<u8>),
     RejoinInfo(RejoinInfo),
     Memberships(Vec<Stay>),
+    ManifestUpdated {
+        /// Another device was faster.
+        is_superseded: bool,
+    },
 }
 
 /// Why a request was made.
@@ -110,8 +116,28 @@ pub enum Purpose {
     /// A group that this device is in without knowing it: what kind of a group is it?
     ComeIn {
         group: GroupId,
+        /// This device was in before, as far as the server knows, and had left: it leaves again.
+        #[serde(default = "yes")]
+        was_in: bool,
     },
     Memberships,
+    /// What are the own devices, before they are changed?
+    OwnDevices {
+        change: u64,
+    },
+    UpdateManifest {
+        change: u64,
+    },
+    /// Somebody's devices may have changed; a wish may wait to know.
+    Refresh {
+        wish: Option<WishRef>,
+        identity: IdentityId,
+    },
+}
+
+/// What older versions meant.
+fn yes() -> bool {
+    true
 }
 
 impl Purpose {
@@ -125,7 +151,10 @@ impl Purpose {
             | Self::Leave { wish, .. }
             | Self::RejoinInfo { wish, .. }
             | Self::Rejoin { wish, .. } => Some(*wish),
-            Self::LookUp(_)
+            Self::Refresh { wish, .. } => *wish,
+            Self::OwnDevices { .. }
+            | Self::UpdateManifest { .. }
+            | Self::LookUp(_)
             | Self::Check { .. }
             | Self::PublishKeys
             | Self::Tree { .. }
@@ -147,6 +176,9 @@ impl Purpose {
             | Self::RejoinInfo { .. }
             | Self::Rejoin { .. }
             | Self::ComeIn { .. }
+            | Self::OwnDevices { .. }
+            | Self::UpdateManifest { .. }
+            | Self::Refresh { .. }
             | Self::Memberships => None,
         }
     }

@@ -43,6 +43,17 @@ pub struct Contact {
     pub is_self: bool,
 }
 
+/// A device of one's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnDevice {
+    pub id: DeviceId,
+    pub name: String,
+    /// The one that is asked.
+    pub is_this: bool,
+    /// When this device learned of it; none for the devices that were there before it.
+    pub added: Option<Timestamp>,
+}
+
 /// Where a conversation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ConversationState {
@@ -271,5 +282,17 @@ pub enum EventKind {
     ExpiryChanged {
         by: Contact,
         after: Option<Duration>,
+    },
+    /// Somebody's new device came into the conversation; of one's own devices: into the account.
+    DeviceAdded {
+        who: Contact,
+        device: DeviceId,
+        name: String,
+    },
+    /// And one that is gone. The name is empty when it was never known.
+    DeviceRemoved {
+        who: Contact,
+        device: DeviceId,
+        name: String,
     },
 }

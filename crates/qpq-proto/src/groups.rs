@@ -181,6 +181,8 @@ pub struct Stay {
     pub group: GroupId,
     /// What the asking device has acknowledged of its present stay; 0 for nothing.
     pub acknowledged: Seq,
+    /// The asking device itself is in, and not only another one of its identity.
+    pub inside: bool,
 }
 
 impl Stay {
@@ -188,12 +190,15 @@ impl Stay {
     pub fn read_list(
         groups: capnp::data_list::Reader<'_>,
         acknowledged: capnp::primitive_list::Reader<'_, u64>,
+        inside: capnp::primitive_list::Reader<'_, bool>,
     ) -> Result<Vec<Self>, Malformed> {
         read::count("memberships.groups", groups.len(), limits::POSITIONS)?;
         let acknowledged = acknowledged.iter().chain(std::iter::repeat(0));
-        let stays = groups.iter().zip(acknowledged).map(|(group, seq)| {
+        // A server that does not say only names groups that a Welcome leads into.
+        let inside = inside.iter().chain(std::iter::repeat(true));
+        let stays = groups.iter().zip(acknowledged).zip(inside).map(|((group, seq), inside)| {
             let group = GroupId(read::array("memberships.groups", group)?);
-            Ok(Self { group, acknowledged: Seq(seq) })
+            Ok(Self { group, acknowledged: Seq(seq), inside })
         });
         stays.collect()
     }

@@ -1,8 +1,10 @@
 //! Device manifests as they are signed and stored. What they mean is decided in `qpq-trust`.
 
 use capnp::message::TypedBuilder;
+use serde::{Deserialize, Serialize};
 
 use crate::generated::keys_capnp;
+use crate::ids::DeviceId;
 use crate::limits;
 use crate::read::{self, Malformed};
 
@@ -16,13 +18,30 @@ pub const ML_DSA_65_SIGNATURE: usize = 3309;
 pub const X_WING_PUBLIC: usize = 1216;
 
 /// One device in a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
     /// Ed25519; also the key of the device's MLS leaves.
     pub signature_key: [u8; 32],
     /// X-Wing, [`X_WING_PUBLIC`] bytes.
+    #[serde(with = "serde_bytes")]
     pub envelope_key: Vec<u8>,
     pub name: String,
+}
+
+impl DeviceRecord {
+    pub(crate) fn read(reader: keys_capnp::device::Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            signature_key: read::array("device.signatureKey", reader.get_signature_key())?,
+            envelope_key: read::array::<X_WING_PUBLIC>("device.envelopeKey", reader.get_envelope_key())?.to_vec(),
+            name: read::text("device.name", reader.get_name(), limits::DEVICE_NAME)?,
+        })
+    }
+
+    pub(crate) fn write(&self, mut builder: keys_capnp::device::Builder<'_>) {
+        builder.set_signature_key(&self.signature_key);
+        builder.set_envelope_key(&self.envelope_key);
+        builder.set_name(&self.name[..]);
+    }
 }
 
 /// What the identity keys sign.
@@ -35,6 +54,8 @@ pub struct ManifestBody {
     /// [`ML_DSA_65_PUBLIC`] bytes.
     pub ml_dsa_65: Vec<u8>,
     pub devices: Vec<DeviceRecord>,
+    /// Devices that earlier manifests listed, the newest last: what they said before they were unlinked stays said.
+    pub former: Vec<DeviceId>,
 }
 
 impl ManifestBody {
@@ -47,12 +68,13 @@ impl ManifestBody {
         builder.set_previous(self.previous.as_ref().map_or(&[][..], |hash| &hash[..]));
         builder.set_ed25519(&self.ed25519);
         builder.set_ml_dsa65(&self.ml_dsa_65);
-        let mut devices = builder.init_devices(self.devices.len() as u32);
+        let mut devices = builder.reborrow().init_devices(self.devices.len() as u32);
         for (index, device) in self.devices.iter().enumerate() {
-            let mut builder = devices.reborrow().get(index as u32);
-            builder.set_signature_key(&device.signature_key);
-            builder.set_envelope_key(&device.envelope_key);
-            builder.set_name(&device.name[..]);
+            device.write(devices.reborrow().get(index as u32));
+        }
+        if !self.former.is_empty() {
+            let mut former = builder.init_former(self.former.len() as u32);
+            self.former.iter().enumerate().for_each(|(index, device)| former.set(index as u32, &device.0));
         }
         read::to_bytes(&message)
     }
@@ -64,20 +86,18 @@ impl ManifestBody {
         read::format("manifest.format", reader.get_format(), MANIFEST_FORMAT)?;
         let list = reader.get_devices()?;
         read::count("manifest.devices", list.len(), limits::DEVICES)?;
-        let mut devices = Vec::with_capacity(list.len() as usize);
-        for device in list {
-            devices.push(DeviceRecord {
-                signature_key: read::array("device.signatureKey", device.get_signature_key())?,
-                envelope_key: read::array::<X_WING_PUBLIC>("device.envelopeKey", device.get_envelope_key())?.to_vec(),
-                name: read::text("device.name", device.get_name(), limits::DEVICE_NAME)?,
-            });
-        }
+        let devices = list.iter().map(DeviceRecord::read).collect::<Result<_, _>>()?;
+        let list = reader.get_former()?;
+        read::count("manifest.former", list.len(), limits::FORMER_DEVICES)?;
+        let former =
+            list.iter().map(|id| read::array("manifest.former", id).map(DeviceId)).collect::<Result<_, _>>()?;
         Ok(Self {
             version: reader.get_version(),
             previous: read::optional_array("manifest.previous", reader.get_previous())?,
             ed25519: read::array("manifest.ed25519", reader.get_ed25519())?,
             ml_dsa_65: read::array::<ML_DSA_65_PUBLIC>("manifest.mlDsa65", reader.get_ml_dsa65())?.to_vec(),
             devices,
+            former,
         })
     }
 }
@@ -131,6 +151,7 @@ mod tests {
                 envelope_key: vec![4; X_WING_PUBLIC],
                 name: "laptop".into(),
             }],
+            former: vec![DeviceId([5; 16])],
         };
         assert_eq!(ManifestBody::decode(&body.encode()), Ok(body.clone()));
         let signed = SignedManifest { body: body.encode(), ed25519: [5; 64], ml_dsa_65: vec![6; ML_DSA_65_SIGNATURE] };

@@ -16,6 +16,7 @@ pub mod blobs;
 pub mod content;
 pub mod groups;
 pub mod keys;
+pub mod link;
 pub mod stream;
 
 pub mod mutation;
@@ -24,6 +25,7 @@ pub mod mutation;
 #[allow(clippy::all, clippy::unwrap_used, clippy::unimplemented, unused, rust_2018_idioms, missing_docs)]
 #[rustfmt::skip]
 pub mod generated {
+    pub mod account_capnp;
     pub mod blobs_capnp;
     pub mod content_capnp;
     pub mod gateway_capnp;

@@ -22,10 +22,20 @@ pub const KEY_PACKAGES: usize = 200;
 pub const MANIFEST: usize = 128 * 1024;
 /// Devices in one manifest.
 pub const DEVICES: usize = 16;
+/// Former devices that a manifest remembers.
+pub const FORMER_DEVICES: usize = 64;
 /// A device's name, in bytes of UTF-8.
 pub const DEVICE_NAME: usize = 64;
 /// One OPAQUE message (RFC 9807; the longest is 320 bytes with ristretto255).
 pub const OPAQUE: usize = 1024;
+/// A link's messages but the last one, which fit a connection that has not authenticated.
+pub const LINK_MESSAGE: usize = 60 * 1024;
+/// The sealed bundle that a new device gets.
+pub const LINK_BUNDLE: usize = 512 * 1024;
+/// Contacts, and groups, in a bundle.
+pub const LINKED: usize = 10_000;
+/// The sealed recovery record.
+pub const RECOVERY_RECORD: usize = 1024;
 /// An invite code.
 pub const INVITE: usize = 64;
 /// A group's name, in bytes of UTF-8.

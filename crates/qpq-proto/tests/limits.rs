@@ -14,6 +14,7 @@ use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Se
 use qpq_proto::keys::{
     DeviceRecord, ML_DSA_65_PUBLIC, ML_DSA_65_SIGNATURE, ManifestBody, SignedManifest, X_WING_PUBLIC,
 };
+use qpq_proto::link::{LinkBundle, LinkHello, LinkOffer, LinkedContact, LinkedGroup, LinkedTrust};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_proto::time::Timestamp;
 use qpq_proto::{Malformed, limits};
@@ -126,7 +127,8 @@ fn end_to_end_structures() {
     let body = |devices: usize, name: usize, ml_dsa: usize, envelope: usize| {
         let record = DeviceRecord { signature_key: [1; 32], envelope_key: vec![0; envelope], name: text(name) };
         let (devices, ml_dsa_65) = (vec![record; devices], vec![0; ml_dsa]);
-        let body = ManifestBody { version: u64::MAX, previous: None, ed25519: [0; 32], ml_dsa_65, devices };
+        let body =
+            ManifestBody { version: u64::MAX, previous: None, ed25519: [0; 32], ml_dsa_65, devices, former: vec![] };
         ManifestBody::decode(&body.encode()).map(|_| ())
     };
     at_most("manifest.devices", limits::DEVICES, |n| body(n, 1, ML_DSA_65_PUBLIC, X_WING_PUBLIC));
@@ -137,6 +139,12 @@ fn end_to_end_structures() {
         let signed = SignedManifest { body: vec![0; body], ed25519: [0; 64], ml_dsa_65: vec![0; signature] };
         SignedManifest::decode(&signed.encode()).map(|_| ())
     };
+    at_most("manifest.former", limits::FORMER_DEVICES, |n| {
+        let former = vec![DeviceId([1; 16]); n];
+        let (ml_dsa_65, devices) = (vec![0; ML_DSA_65_PUBLIC], vec![]);
+        let body = ManifestBody { version: 1, previous: None, ed25519: [0; 32], ml_dsa_65, devices, former };
+        ManifestBody::decode(&body.encode()).map(|_| ())
+    });
     some("manifest.body", limits::MANIFEST, |n| signed(n, ML_DSA_65_SIGNATURE));
     exactly("manifest.mlDsa65", ML_DSA_65_SIGNATURE, |n| signed(1, n));
 }
@@ -270,4 +278,36 @@ fn text_is_utf8_and_messages_have_no_unknown_variants() {
     bytes[16] = 9;
     let message = capnp::serialize::read_message(&mut &bytes[..], Default::default()).expect("a message");
     assert!(LogId::read(message.get_root().expect("a root")).is_err());
+}
+
+#[test]
+fn links() {
+    let bundle = |contacts: usize, groups: usize, domain: usize, manifest: usize| {
+        let (identity, group) = (IdentityId([1; 32]), GroupId([1; 16]));
+        let contact =
+            LinkedContact { identity, name: None, trust: LinkedTrust::Verified, is_known: true, is_blocked: false };
+        let group = LinkedGroup { group, name_key: [1; 32], is_muted: false, requested_by: None };
+        let bundle = LinkBundle {
+            identity_keys: zeroize::Zeroizing::new([1; 64]),
+            manifest: vec![0; manifest],
+            domain: text(domain),
+            contacts: vec![contact; contacts],
+            groups: vec![group; groups],
+            silent: false,
+            signature: [1; 64],
+        };
+        LinkBundle::decode(&bundle.encode()).map(|_| ())
+    };
+    at_most("linkBundle.contacts", limits::LINKED, |n| bundle(n, 1, 1, 1));
+    at_most("linkBundle.groups", limits::LINKED, |n| bundle(1, n, 1, 1));
+    at_most("linkBundle.domain", limits::SHORT_TEXT, |n| bundle(1, 1, n, 1));
+    some("linkBundle.manifest", limits::MANIFEST, |n| bundle(1, 1, 1, n));
+    some("linkHello.manifest", limits::MANIFEST, |n| {
+        let (name, device) = ("alice".parse()?, DeviceId([1; 16]));
+        LinkHello::decode(&LinkHello { name, manifest: vec![0; n], device, nonce: [1; 32] }.encode()).map(|_| ())
+    });
+    at_most("device.name", limits::DEVICE_NAME, |n| {
+        let device = DeviceRecord { signature_key: [1; 32], envelope_key: vec![0; X_WING_PUBLIC], name: text(n) };
+        LinkOffer::decode(&LinkOffer { device, commitment: [1; 32] }.encode()).map(|_| ())
+    });
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use capnp::message::TypedBuilder;
 use capnp::traits::Owned;
-use qpq_proto::account::{Account, ServerHello};
+use qpq_proto::account::{Account, ServerHello, UserName};
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
 use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, stream_capnp};
@@ -14,6 +14,7 @@ use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Se
 use qpq_proto::keys::{
     DeviceRecord, ML_DSA_65_PUBLIC, ML_DSA_65_SIGNATURE, ManifestBody, SignedManifest, X_WING_PUBLIC,
 };
+use qpq_proto::link::{LinkBundle, LinkHello, LinkOffer, LinkStep, LinkedContact, LinkedGroup, LinkedTrust};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_proto::time::Timestamp;
 use sha2::Digest as _;
@@ -129,8 +130,19 @@ fn manifests_keep_their_bytes() {
             envelope_key: vec![5; X_WING_PUBLIC],
             name: "laptop".into(),
         }],
+        former: vec![],
     };
-    check("manifest body", &body.encode(), "8eb03bc6b3333c9f96b77238b89192ab0ad37298c9931d9feded345680ef82e2");
+    check("manifest body", &body.encode(), "bb4e036abe7656ff95344cc14d64b6a67c168bd2e4e4be1c33304e64c2ec2cdc");
+    // Of the version before former devices were remembered.
+    let older = hex::decode(include_str!("vectors/manifest-body.hex").trim()).expect("hexadecimal");
+    check("older manifest body", &older, "8eb03bc6b3333c9f96b77238b89192ab0ad37298c9931d9feded345680ef82e2");
+    assert_eq!(ManifestBody::decode(&older), Ok(body.clone()));
+    let body = ManifestBody { former: vec![DeviceId([6; 16]), DeviceId([7; 16])], ..body };
+    check(
+        "manifest body with former devices",
+        &body.encode(),
+        "3dfea09d3161bca6e83bd11c804aec54b79dff2fd392952979349acd4df0d2f0",
+    );
 }
 
 #[test]
@@ -213,4 +225,45 @@ fn wire_messages_keep_their_bytes() {
         &built::<keys_capnp::account::Owned>(|b| account.write(b)),
         "0000000005000000000000000000020005000000320000000500000012000000616c6963650000000101000000000000",
     );
+}
+
+/// What two devices of one person say to each other, perhaps of different versions.
+#[test]
+fn links_keep_their_bytes() {
+    let device = DeviceRecord { signature_key: [1; 32], envelope_key: vec![2; X_WING_PUBLIC], name: "phone".into() };
+    let offer = LinkOffer { device, commitment: [3; 32] };
+    check("link offer", &offer.encode(), "5dc32938ab4f19254ad225fc7b5f8fa293e1845261da2bf8bbc4fcdd08a45e13");
+    let name: UserName = "alice".parse().expect("a name");
+    let hello = LinkHello { name: name.clone(), manifest: vec![1], device: DeviceId([2; 16]), nonce: [3; 32] };
+    check(
+        "link hello",
+        &hello.encode(),
+        "000000000e000000000000000100040001000000000000000d000000320000000d0000000a0000000d000000820000001100000002010000616c6963650000000100000000000000020202020202020202020202020202020303030303030303030303030303030303030303030303030303030303030303",
+    );
+    let contact = LinkedContact {
+        identity: IdentityId([4; 32]),
+        name: Some(name),
+        trust: LinkedTrust::Verified,
+        is_known: true,
+        is_blocked: false,
+    };
+    let group = LinkedGroup {
+        group: GroupId([5; 16]),
+        name_key: [6; 32],
+        is_muted: true,
+        requested_by: Some(IdentityId([8; 32])),
+    };
+    let bundle = LinkBundle {
+        identity_keys: zeroize::Zeroizing::new([1; 64]),
+        manifest: vec![2],
+        domain: "d".into(),
+        contacts: vec![contact],
+        groups: vec![group],
+        silent: true,
+        signature: [7; 64],
+    };
+    check("link bundle", &bundle.encode(), "05e84ae2e05e1615512b88b28feb85fcbfc53a8bf48d039fc360948dffb647af");
+    // Numbers in mailboxes, and in what seals their content.
+    let steps = [LinkStep::Offer, LinkStep::Hello, LinkStep::Reveal, LinkStep::Bundle];
+    assert_eq!(steps.map(|step| step as u16), [0, 1, 2, 3]);
 }

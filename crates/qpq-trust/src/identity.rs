@@ -7,8 +7,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use qpq_proto::ids::{DeviceId, IdentityId};
 use qpq_proto::keys::{DeviceRecord, ManifestBody, SignedManifest};
+use qpq_proto::limits;
 
 use crate::error::TrustError;
+use crate::manifest::Manifest;
 
 /// The public half: what an [`IdentityId`] is the hash of.
 #[derive(Clone, PartialEq, Eq)]
@@ -103,8 +105,27 @@ impl IdentityKeys {
         previous: Option<[u8; 32]>,
         devices: Vec<DeviceRecord>,
     ) -> SignedManifest {
+        self.sign_body(version, previous, devices, vec![])
+    }
+
+    /// Signs the manifest that follows `known`. It remembers the devices that it drops as former ones.
+    pub fn sign_successor(&self, known: &Manifest, devices: Vec<DeviceRecord>) -> SignedManifest {
+        let is_kept = |id: &DeviceId| devices.iter().any(|record| device_id(&record.signature_key) == *id);
+        let dropped = known.devices().iter().map(|record| device_id(&record.signature_key)).filter(|id| !is_kept(id));
+        let mut former: Vec<_> = known.former().iter().copied().chain(dropped).collect();
+        former.drain(..former.len().saturating_sub(limits::FORMER_DEVICES));
+        self.sign_body(known.version().saturating_add(1), Some(known.hash()), devices, former)
+    }
+
+    fn sign_body(
+        &self,
+        version: u64,
+        previous: Option<[u8; 32]>,
+        devices: Vec<DeviceRecord>,
+        former: Vec<DeviceId>,
+    ) -> SignedManifest {
         let PublicIdentity { ed25519, ml_dsa_65 } = self.public();
-        let body = ManifestBody { version, previous, ed25519, ml_dsa_65, devices }.encode();
+        let body = ManifestBody { version, previous, ed25519, ml_dsa_65, devices, former }.encode();
         let (ed25519, ml_dsa_65) = self.sign(&manifest_message(&body));
         SignedManifest { body, ed25519, ml_dsa_65 }
     }

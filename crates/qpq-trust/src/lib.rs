@@ -10,6 +10,7 @@ pub mod credential;
 pub mod identity;
 pub mod manifest;
 pub mod proof;
+pub mod recovery;
 pub mod safety_number;
 
 pub mod opaque;

@@ -52,6 +52,11 @@ impl Manifest {
         &self.body.devices
     }
 
+    /// Devices that earlier manifests listed, the newest last.
+    pub fn former(&self) -> &[DeviceId] {
+        &self.body.former
+    }
+
     /// The record of one device.
     pub fn device(&self, id: DeviceId) -> Option<&DeviceRecord> {
         self.body.devices.iter().find(|record| device_id(&record.signature_key) == id)
@@ -141,6 +146,17 @@ mod tests {
         let other = IdentityKeys::generate().expect("random numbers");
         let stranger = verify(&other.sign_manifest(1, None, vec![device(1)])).expect("stranger");
         assert!(stranger.check_succeeds(&first).is_err());
+    }
+
+    #[test]
+    fn a_successor_follows_and_remembers() {
+        let keys = IdentityKeys::generate().expect("random numbers");
+        let first = verify(&keys.sign_manifest(1, None, vec![device(1), device(2)])).expect("first");
+        let second = verify(&keys.sign_successor(&first, vec![device(2), device(3)])).expect("second");
+        assert_eq!((second.version(), second.check_succeeds(&first)), (2, Ok(())));
+        assert_eq!(second.former(), [device_id(&[1; 32])]);
+        let third = verify(&keys.sign_successor(&second, vec![device(3)])).expect("third");
+        assert_eq!(third.former(), [device_id(&[1; 32]), device_id(&[2; 32])]);
     }
 
     #[test]

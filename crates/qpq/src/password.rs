@@ -24,6 +24,10 @@ pub fn new(global: &Global) -> Result<SecretString, Failure> {
     if let Some(password) = given(global)? {
         return Ok(password);
     }
+    asked_twice()
+}
+
+fn asked_twice() -> Result<SecretString, Failure> {
     let password = prompt("new password: ")?;
     let again = prompt("once more: ")?;
     if password.expose() == again.expose() {
@@ -33,14 +37,36 @@ pub fn new(global: &Global) -> Result<SecretString, Failure> {
     }
 }
 
+/// For the profile of a new device: the account's, or another one.
+pub fn for_new_profile(global: &Global) -> Result<SecretString, Failure> {
+    new(global)
+}
+
+/// The account's, when it is another one than the profile's.
+pub fn of_account() -> Result<Option<SecretString>, Failure> {
+    from_environment("QPQ_ACCOUNT_PASSWORD")
+}
+
+/// The one that is to take the place of the present one.
+pub fn changed() -> Result<SecretString, Failure> {
+    match from_environment("QPQ_NEW_PASSWORD")? {
+        Some(password) => Ok(password),
+        None => asked_twice(),
+    }
+}
+
 fn given(global: &Global) -> Result<Option<SecretString>, Failure> {
     if let Some(file) = &global.password_file {
         return from_file(file).map(Some);
     }
-    match env::var("QPQ_PASSWORD") {
-        Ok(password) => not_empty(password, "QPQ_PASSWORD").map(Some),
+    from_environment("QPQ_PASSWORD")
+}
+
+fn from_environment(name: &str) -> Result<Option<SecretString>, Failure> {
+    match env::var(name) {
+        Ok(password) => not_empty(password, name).map(Some),
         Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => Err(Failure::Refused("QPQ_PASSWORD is not valid UTF-8".into())),
+        Err(env::VarError::NotUnicode(_)) => Err(Failure::Refused(format!("{name} is not valid UTF-8"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Registration, login, and resuming with the device's key.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use qpq_core::account::{LoggingIn, Registering};
 use qpq_core::store::rows::AccountRow;
@@ -32,12 +33,14 @@ pub enum Authentication<'a> {
 pub struct DeviceKey {
     id: DeviceId,
     key: Zeroizing<[u8; 32]>,
+    /// The incarnation of the server that knew this device last; 0 for none.
+    incarnation: AtomicU64,
 }
 
 impl DeviceKey {
     /// The one of this account.
     pub fn of(account: &AccountRow) -> Self {
-        Self { id: account.device, key: Zeroizing::new(account.device_key) }
+        Self { id: account.device, key: Zeroizing::new(account.device_key), incarnation: account.incarnation.into() }
     }
 }
 
@@ -71,7 +74,18 @@ pub async fn resume(connection: &ClientConnection, greeted: &Greeted, device: &D
     request.get().set_device(&device.id.0);
     request.get().set_proof(&proof::sign(&device.key, &connection.exporter()));
     let response = request.send().promise.await.map_err(offline)?;
-    session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?)
+    let incarnation = greeted.hello.incarnation;
+    match session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?) {
+        Ok(session) => {
+            device.incarnation.store(incarnation, Ordering::Relaxed);
+            Ok(session)
+        }
+        // The very server that knew it; it was not restored from a backup either.
+        Err(Error::DeviceUnknown) if incarnation != 0 && device.incarnation.load(Ordering::Relaxed) == incarnation => {
+            Err(Error::Unlinked)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn register(
@@ -139,19 +153,20 @@ pub async fn login(
 /// The password is right, and this directory holds no keys.
 pub fn not_linked(name: &UserName) -> Error {
     Error::Refused(format!(
-        "the password is right, but the keys of @{name} are on another device; use the directory with the profile \
-         (--home), linking further devices comes later"
+        "the password is right, but the keys of @{name} are on another device: link this one with `qpq link`, or, when \
+         all devices are lost, use `qpq recover {name}` with the 24 words; if the profile is on this machine, name its \
+         directory with --home"
     ))
 }
 
-fn session(reply: session_reply::Reader<'_>) -> Result<Session, Error> {
+pub(super) fn session(reply: session_reply::Reader<'_>) -> Result<Session, Error> {
     match reply.which().map_err(|error| offline(error.into()))? {
         session_reply::Refused(refusal) => Err(refused(refusal)),
         session_reply::Session(session) => session.and_then(Session::read).map_err(offline),
     }
 }
 
-fn refused(refusal: capnp::Result<qpq_proto::generated::ids_capnp::refusal::Reader<'_>>) -> Error {
+pub(super) fn refused(refusal: capnp::Result<qpq_proto::generated::ids_capnp::refusal::Reader<'_>>) -> Error {
     let refusal = refusal.map_err(qpq_proto::Malformed::from).and_then(Refusal::read);
     match refusal {
         Ok(refusal) if refusal.code == Code::WrongCredentials => Error::WrongCredentials,

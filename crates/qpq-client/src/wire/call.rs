@@ -5,6 +5,7 @@ use qpq_core::request::{Reply, Request};
 use qpq_proto::Malformed;
 use qpq_proto::account::Account;
 use qpq_proto::code::{Code, Refusal};
+use qpq_proto::generated::account_capnp::update_reply;
 use qpq_proto::generated::groups_capnp::{
     commit_reply, create_reply, memberships_reply, post_reply, rejoin_reply, tree_reply,
 };
@@ -98,6 +99,11 @@ pub fn call(session: &Session, request: &Request) -> LocalBoxFuture<'static, Cal
             let call = session.groups.memberships_request();
             answer!(call, |reply| memberships(reply))
         }
+        Request::UpdateManifest(manifest) => {
+            let mut call = session.account.update_manifest_request();
+            call.get().set_manifest(manifest);
+            answer!(call, |reply| manifest_updated(reply))
+        }
         Request::Tree { group, epoch } => {
             let mut call = session.groups.tree_request();
             call.get().set_group(&group.0);
@@ -181,10 +187,18 @@ fn rejoin_info(reply: rejoin_reply::Reader<'_>) -> Answer<Reply> {
 }
 
 fn memberships(reply: memberships_reply::Reader<'_>) -> Answer<Reply> {
-    let acknowledged = reply.get_acknowledged()?;
+    let (acknowledged, inside) = (reply.get_acknowledged()?, reply.get_inside()?);
     Ok(match reply.which()? {
         memberships_reply::Refused(reader) => Err(refused(reader)?),
-        memberships_reply::Groups(list) => Ok(Reply::Memberships(Stay::read_list(list?, acknowledged)?)),
+        memberships_reply::Groups(list) => Ok(Reply::Memberships(Stay::read_list(list?, acknowledged, inside)?)),
+    })
+}
+
+fn manifest_updated(reply: update_reply::Reader<'_>) -> Answer<Reply> {
+    Ok(match reply.which()? {
+        update_reply::Refused(reader) => Err(refused(reader)?),
+        update_reply::Accepted(()) => Ok(Reply::ManifestUpdated { is_superseded: false }),
+        update_reply::Superseded(()) => Ok(Reply::ManifestUpdated { is_superseded: true }),
     })
 }
 

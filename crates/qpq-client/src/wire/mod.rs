@@ -3,6 +3,8 @@
 mod authenticate;
 mod blobs;
 mod call;
+mod link;
+mod own_account;
 mod sink;
 
 use qpq_io::rpc::connect::ClientConnection;
@@ -16,6 +18,8 @@ use qpq_proto::{PROTOCOL, limits};
 pub use authenticate::{Authentication, DeviceKey, authenticate, login, not_linked, resume};
 pub use blobs::{BlobAnswer, BlobCall, blob_call};
 pub use call::{Called, call};
+pub use link::{link_put, link_take};
+pub use own_account::{Kept, change_password, delete, finish_recovery, recover, set_recovery};
 pub use sink::{Incoming, Sink, acknowledge, open, subscribe, whisper};
 
 /// The server's end of the stream.
@@ -42,6 +46,7 @@ pub struct Session {
     pub groups: qpq_proto::generated::groups_capnp::groups::Client,
     pub delivery: qpq_proto::generated::stream_capnp::delivery::Client,
     pub blobs: qpq_proto::generated::blobs_capnp::blobs::Client,
+    pub account: qpq_proto::generated::account_capnp::own_account::Client,
 }
 
 impl Session {
@@ -52,6 +57,7 @@ impl Session {
             groups: reader.get_groups()?,
             delivery: reader.get_delivery()?,
             blobs: reader.get_blobs()?,
+            account: reader.get_account()?,
         })
     }
 }
@@ -66,6 +72,7 @@ pub fn deaf() -> (Session, StreamClient) {
         groups: capnp_rpc::new_future_client(pending()),
         delivery: capnp_rpc::new_future_client(pending()),
         blobs: capnp_rpc::new_future_client(pending()),
+        account: capnp_rpc::new_future_client(pending()),
     };
     (session, capnp_rpc::new_future_client(pending()))
 }

@@ -3,6 +3,8 @@
 pub mod envelope;
 pub mod group_name;
 pub mod key_file;
+pub mod phrase;
+pub mod recovery;
 pub mod transcript;
 pub mod whisper;
 

@@ -43,13 +43,18 @@ impl Ctx<'_> {
         name: &str,
         members: &[IdentityId],
     ) -> Result<Progress, Error> {
-        let claims = self.claim(wish, reference, suite, members)?;
+        // The other devices of this identity are in from the beginning.
+        let mut members = members.to_vec();
+        if self.has_siblings()? {
+            members.push(self.account.identity);
+        }
+        let claims = self.claim(wish, reference, suite, &members)?;
         if !claims.is_empty() {
             return Ok(Progress::InFlight(claims));
         }
-        let newcomers = match self.newcomers(wish, members, suite)? {
-            Ok(newcomers) => newcomers,
-            Err(reason) => return Ok(Progress::Refused(reason)),
+        let newcomers = match self.newcomers(wish, reference, &members, suite)? {
+            Newcomers::All(newcomers) => newcomers,
+            Newcomers::Not(progress) => return Ok(progress),
         };
         let id = match wish.conversation {
             ConversationId::Group(group) => group,
@@ -218,13 +223,21 @@ impl Ctx<'_> {
                 if !claims.is_empty() {
                     return Ok(Plan::Progress(Progress::InFlight(claims)));
                 }
-                let newcomers = match self.newcomers(wish, &missing, row.suite)? {
-                    Ok(newcomers) if newcomers.is_empty() => return Ok(Plan::Progress(Progress::Done)),
-                    Ok(newcomers) => newcomers,
-                    Err(reason) => return Ok(Plan::Progress(Progress::Refused(reason))),
+                let newcomers = match self.newcomers(wish, reference, &missing, row.suite)? {
+                    Newcomers::All(newcomers) if newcomers.is_empty() => return Ok(Plan::Progress(Progress::Done)),
+                    Newcomers::All(newcomers) => newcomers,
+                    Newcomers::Not(progress) => return Ok(Plan::Progress(progress)),
                 };
                 let add = newcomers.iter().map(|newcomer| newcomer.package.clone()).collect();
                 return Ok(Plan::Commit(Changes { add, ..Changes::default() }, newcomers));
+            }
+            WishKind::RemoveOwn { devices } => {
+                let me = (self.account.identity, self.account.device);
+                let is_meant = |leaf: &qpq_trust::credential::Leaf| {
+                    leaf.id.identity == me.0 && leaf.id.device != me.1 && devices.contains(&leaf.id.device)
+                };
+                let remove = group::leaves(mls).into_iter().filter(|(_, leaf)| is_meant(leaf)).map(|(index, _)| index);
+                Changes { remove: remove.collect(), ..Changes::default() }
             }
             WishKind::Remove { who } => Changes { remove: group::leaves_of(mls, *who), ..Changes::default() },
             WishKind::RemoveLeavers => {
@@ -273,7 +286,8 @@ impl Ctx<'_> {
                 return Ok(Plan::Progress(Progress::Done));
             }
         };
-        let removes = matches!(wish.kind, WishKind::Remove { .. } | WishKind::RemoveLeavers);
+        let removes =
+            matches!(wish.kind, WishKind::Remove { .. } | WishKind::RemoveLeavers | WishKind::RemoveOwn { .. });
         if removes && changes.remove.is_empty() {
             return Ok(Plan::Progress(Progress::Done));
         }
@@ -284,28 +298,41 @@ impl Ctx<'_> {
     fn newcomers(
         &mut self,
         wish: &WishRow,
+        reference: WishRef,
         who: &[IdentityId],
         suite: u16,
-    ) -> Result<Result<Vec<Newcomer>, String>, Error> {
+    ) -> Result<Newcomers, Error> {
+        let refused = |reason: &str| Ok(Newcomers::Not(Progress::Refused(reason.to_owned())));
         let mut newcomers: Vec<Newcomer> = Vec::new();
         for claimed in wish.claimed.iter().filter(|claimed| who.contains(&claimed.identity)) {
-            let contact = self.contact(claimed.identity)?;
-            let manifest = Manifest::verify(&contact.manifest)?;
+            let identity = claimed.identity;
+            let is_own = identity == self.account.identity;
+            let manifest = if is_own { self.account.manifest.clone() } else { self.contact(identity)?.manifest };
+            let manifest = Manifest::verify(&manifest)?;
             for bytes in &claimed.packages {
                 let valid = manifest.devices().iter().find_map(|record| {
-                    let valid = key_package::validate(self.crypto, bytes, claimed.identity, record, self.now).ok()?;
+                    let valid = key_package::validate(self.crypto, bytes, identity, record, self.now).ok()?;
                     Some((record, valid))
                 });
                 let Some((record, valid)) = valid else {
-                    return Ok(
-                        Err("the server offered a key package that is not this user's; nobody was added".into()),
-                    );
+                    // A device of one's own that is not known here comes in by itself.
+                    if is_own {
+                        continue;
+                    }
+                    if claimed.is_refreshed {
+                        return refused("the server offered a key package that is not this user's; nobody was added");
+                    }
+                    // They may have a new device.
+                    let purpose = Purpose::Refresh { wish: Some(reference), identity };
+                    let request = self.request(Request::ByIdentity(identity), purpose)?;
+                    return Ok(Newcomers::Not(Progress::InFlight(vec![request])));
                 };
+                if valid.device == self.account.device {
+                    continue;
+                }
                 let twice = newcomers.iter().any(|newcomer| newcomer.device == valid.device);
                 if valid.suite.number() != suite || twice || !envelope::is_key(&record.envelope_key) {
-                    return Ok(Err(
-                        "a key package or envelope key of this user cannot be used; nobody was added".into()
-                    ));
+                    return refused("a key package or envelope key of this user cannot be used; nobody was added");
                 }
                 newcomers.push(Newcomer {
                     device: valid.device,
@@ -315,7 +342,7 @@ impl Ctx<'_> {
                 });
             }
         }
-        Ok(Ok(newcomers))
+        Ok(Newcomers::All(newcomers))
     }
 
     /// A commit as it is submitted, with a sealed Welcome for every newcomer.
@@ -353,6 +380,12 @@ impl Ctx<'_> {
 /// Whether the group has this name: not what this device remembers, but what can be read.
 fn is_called(row: &GroupRow, state: &GroupState, name: &str) -> bool {
     group_name::open_name(&row.name_key, row.group, &state.name).is_ok_and(|known| known == name)
+}
+
+/// What the claimed key packages are good for.
+enum Newcomers {
+    All(Vec<Newcomer>),
+    Not(Progress),
 }
 
 enum Plan {

@@ -43,6 +43,7 @@ impl Ctx<'_> {
             Command::Typing(conversation) => self.typing(conversation)?,
             Command::Transfer(row) => self.transfer(&row)?,
             Command::MarkRead(conversation) => self.mark_read(conversation)?,
+            Command::Devices(change) => self.change_devices(change)?,
             Command::MoveConsumer { consumer, position } => {
                 set_number(self.store, &format!("consumer {consumer}"), position)?;
                 Answer::Done
@@ -174,6 +175,7 @@ impl Ctx<'_> {
             | WishKind::Rejoin
             | WishKind::Annotate { .. }
             | WishKind::Receipt { .. }
+            | WishKind::RemoveOwn { .. }
             | WishKind::Tell { .. } => {
                 return Err(Error::BadInput("this is not a change of a group".into()));
             }

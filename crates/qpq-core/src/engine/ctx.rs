@@ -19,7 +19,7 @@ use crate::store::rows::{
     next_number, number,
 };
 use crate::store::{Store, encode};
-use crate::view::{ConversationId, ConversationState, Trust};
+use crate::view::{ConversationId, ConversationState};
 
 /// One step.
 pub struct Ctx<'a> {
@@ -164,20 +164,7 @@ impl<'a> Ctx<'a> {
 
     /// What is known about somebody; an empty contact when nothing is.
     pub fn contact(&mut self, identity: qpq_proto::ids::IdentityId) -> Result<ContactRow, Error> {
-        Ok(match ContactRow::load(self.store, &identity)? {
-            Some(row) => row,
-            None => ContactRow {
-                identity,
-                name: None,
-                claimed_name: None,
-                trust: Trust::Unverified,
-                replaced_by: None,
-                is_known: false,
-                is_blocked: false,
-                manifest: Vec::new(),
-                devices: Default::default(),
-            },
-        })
+        Ok(ContactRow::load(self.store, &identity)?.unwrap_or_else(|| ContactRow::unknown(identity)))
     }
 
     /// How far the inbox has been taken.

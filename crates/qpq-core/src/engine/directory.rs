@@ -6,7 +6,6 @@ use qpq_proto::content::is_about_a_message;
 use qpq_proto::ids::{DeviceId, GroupId, IdentityId};
 use qpq_trust::TrustError;
 use qpq_trust::credential::{Leaf, LeafId};
-use qpq_trust::identity::device_id;
 use qpq_trust::manifest::Manifest;
 
 use super::annotate::content_of;
@@ -15,7 +14,7 @@ use super::{Effect, LookUpError};
 use crate::error::Error;
 use crate::request::{Purpose, Reply, Request};
 use crate::store::Table;
-use crate::store::rows::{ContactRow, ConversationRow, EventRowKind, GroupRow, Row as _};
+use crate::store::rows::{ContactRow, ConversationRow, EventRowKind, GroupRow, Row as _, WishRef, WishRow};
 
 /// What is known about a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +48,21 @@ impl Ctx<'_> {
     }
 
     /// Verifies a manifest and keeps it, unless it is older than the one that is known.
-    fn learn(&mut self, account: &Account) -> Result<IdentityId, Error> {
+    pub(super) fn learn(&mut self, account: &Account) -> Result<IdentityId, Error> {
         let manifest = Manifest::verify(&account.manifest)?;
         let identity = manifest.identity();
+        if identity == self.account.identity {
+            self.own_manifest(&manifest, self.stepping_in(&manifest))?;
+        }
         let mut contact = self.contact(identity)?;
         if contact.manifest == account.manifest {
             return Ok(identity);
         }
-        if !contact.manifest.is_empty() {
-            manifest.check_succeeds(&Manifest::verify(&contact.manifest)?)?;
+        let known = if contact.manifest.is_empty() { None } else { Some(Manifest::verify(&contact.manifest)?) };
+        if let Some(known) = &known {
+            manifest.check_succeeds(known)?;
         }
-        contact.manifest = account.manifest.clone();
-        contact.devices =
-            manifest.devices().iter().map(|record| (device_id(&record.signature_key), record.signature_key)).collect();
+        contact.follow(&manifest, known.as_ref());
         contact.save(self.store)?;
         self.release_held(&contact)?;
         Ok(identity)
@@ -108,7 +109,7 @@ impl Ctx<'_> {
             return Ok(Standing::Listed);
         }
         let listed = ContactRow::load(self.store, &leaf.id.identity)?
-            .is_some_and(|contact| contact.devices.get(&leaf.id.device) == Some(&leaf.signature_key));
+            .is_some_and(|contact| contact.vouches_for(leaf.id.device, &leaf.signature_key));
         if listed {
             return Ok(Standing::Listed);
         }
@@ -147,7 +148,8 @@ impl Ctx<'_> {
                 Err(error) => return Err(error),
             }
         }
-        if !self.contact(identity)?.devices.contains_key(&device) {
+        let contact = self.contact(identity)?;
+        if !contact.devices.contains_key(&device) && !contact.former.contains_key(&device) {
             self.store.put(Table::Unlisted, &device.0, &[1])?;
             let conversation = GroupRow::load(self.store, &group)?.map(|row| row.conversation);
             self.event(conversation, EventRowKind::UntrustedDevice { who: identity, device })?;
@@ -158,13 +160,35 @@ impl Ctx<'_> {
         if row.awaiting.is_empty() { self.resume_log(row) } else { Ok(()) }
     }
 
+    /// Somebody's devices were looked at anew; what waits for it is tried again, once.
+    pub(super) fn refreshed(
+        &mut self,
+        wish: Option<WishRef>,
+        identity: IdentityId,
+        result: Result<Reply, Refusal>,
+    ) -> Result<(), Error> {
+        if let Ok(Reply::Account(account)) = result {
+            match self.learn(&account) {
+                Ok(_) | Err(Error::Trust(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(mut row) = wish.map(|wish| WishRow::load(self.store, &wish)).transpose()?.flatten() else {
+            return Ok(());
+        };
+        for claimed in row.claimed.iter_mut().filter(|claimed| claimed.identity == identity) {
+            claimed.is_refreshed = true;
+        }
+        Ok(row.save(self.store)?)
+    }
+
     /// Shows what was held of devices that a newer manifest lists.
     fn release_held(&mut self, contact: &ContactRow) -> Result<(), Error> {
-        for device in contact.devices.keys() {
+        for device in contact.devices.keys().chain(contact.former.keys()) {
             self.store.remove(Table::Unlisted, &device.0)?;
         }
         for mut message in self.store.held_messages(contact.identity)? {
-            if contact.devices.contains_key(&message.device) {
+            if contact.devices.contains_key(&message.device) || contact.former.contains_key(&message.device) {
                 if self.is_unwanted(message.conversation, message.sender)? {
                     self.store.delete_message(&message)?;
                     continue;

@@ -236,7 +236,17 @@ impl Ctx<'_> {
             WishKind::Tell { content } => self.tell(row, reference, content),
             WishKind::Annotate { message, what } => self.annotate(&row, reference, *message, what),
             WishKind::Receipt { is_read, messages } => self.receipt(&row, reference, *is_read, messages),
-            WishKind::Leave => self.leave(row, reference),
+            WishKind::Leave => {
+                // Whoever leaves, leaves with all devices; the others cannot do it for themselves while they are away.
+                let devices = self.siblings_in(row.group)?;
+                if devices.is_empty() {
+                    return self.leave(row, reference);
+                }
+                let id = self.wish(wish.conversation, WishKind::RemoveOwn { devices }, Duration::ZERO)?;
+                let reference = WishRef { conversation: wish.conversation, id };
+                let siblings = WishRow::load(self.store, &reference)?.ok_or_else(just_stored)?;
+                self.commit(row, &siblings, reference)
+            }
             WishKind::Add { .. } if !row.leaving.is_empty() => {
                 // Whoever is added could not know why they go: first the leavers, then the newcomers.
                 let leavers = self.leavers_wish(wish.conversation, Duration::ZERO)?;
@@ -249,6 +259,7 @@ impl Ctx<'_> {
             | WishKind::SetAdmin { .. }
             | WishKind::SetExpiry { .. }
             | WishKind::UpdateKey
+            | WishKind::RemoveOwn { .. }
             | WishKind::RemoveLeavers => self.commit(row, wish, reference),
         }
     }
@@ -269,6 +280,7 @@ impl Ctx<'_> {
             | WishKind::SetAdmin { .. }
             | WishKind::SetExpiry { .. }
             | WishKind::Annotate { .. }
+            | WishKind::RemoveOwn { .. }
             | WishKind::Rejoin => Ok(false),
         }
     }
@@ -283,7 +295,7 @@ impl Ctx<'_> {
         }
         let wish = self.wish(id, WishKind::RemoveLeavers, delay)?;
         let reference = WishRef { conversation: id, id: wish };
-        WishRow::load(self.store, &reference)?.ok_or_else(|| Error::BadInput("a wish that was just stored".into()))
+        WishRow::load(self.store, &reference)?.ok_or_else(just_stored)
     }
 
     /// Claims the key packages of those for whom none were claimed yet.
@@ -403,6 +415,9 @@ impl Ctx<'_> {
                 | Purpose::Claim { .. }
                 | Purpose::Tree { .. }
                 | Purpose::ComeIn { .. }
+                | Purpose::OwnDevices { .. }
+                | Purpose::UpdateManifest { .. }
+                | Purpose::Refresh { .. }
                 | Purpose::Memberships => false,
             };
             if concerned {
@@ -438,7 +453,18 @@ const MOST_AHEAD: u64 = 10 * 24 * 3600 * 1000;
 
 /// Whether the user wished it, and not the engine for itself.
 pub(super) fn is_the_users(kind: &WishKind) -> bool {
-    !matches!(kind, WishKind::RemoveLeavers | WishKind::Rejoin | WishKind::Tell { .. } | WishKind::Receipt { .. })
+    !matches!(
+        kind,
+        WishKind::RemoveLeavers
+            | WishKind::Rejoin
+            | WishKind::Tell { .. }
+            | WishKind::Receipt { .. }
+            | WishKind::RemoveOwn { .. }
+    )
+}
+
+fn just_stored() -> Error {
+    Error::BadInput("a wish that was just stored".into())
 }
 
 fn describe(kind: &WishKind) -> &'static str {
@@ -457,6 +483,7 @@ fn describe(kind: &WishKind) -> &'static str {
         WishKind::Annotate { .. } => "changing a message",
         WishKind::Receipt { .. } => "confirming messages",
         WishKind::SetExpiry { .. } => "changing how long messages stay",
+        WishKind::RemoveOwn { .. } => "removing a device of yours",
     }
 }
 

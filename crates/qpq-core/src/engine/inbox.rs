@@ -114,7 +114,7 @@ impl Ctx<'_> {
             Err(error) => {
                 if GroupRow::load(self.store, &id)?.is_none_or(|known| !is_followed(known.state)) {
                     // The server counts this device among the members all the same: it comes in by itself.
-                    self.request(Request::RejoinInfo(id), Purpose::ComeIn { group: id })?;
+                    self.request(Request::RejoinInfo(id), Purpose::ComeIn { group: id, was_in: true })?;
                 } else {
                     self.quarantine_join(waiting, error.to_string())?;
                 }
@@ -199,6 +199,7 @@ impl Ctx<'_> {
         self.learn_state(&mut row, &state)?;
         self.came_in(&row)?;
         self.make_up(&row)?;
+        self.remove_former_siblings(&row)?;
         if row.awaiting.is_empty() { self.resume_log(row) } else { Ok(()) }
     }
 

@@ -7,12 +7,13 @@ use openmls::group::MlsGroup;
 use openmls::prelude::{MlsMessageIn, ProcessedMessage, ProcessedMessageContent, ProtocolMessage, Sender};
 use qpq_proto::content::{Body, Content, is_about_a_message};
 use qpq_proto::groups::GroupKind;
-use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
+use qpq_proto::ids::{ContentHash, DeviceId, GroupId, IdentityId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_trust::TrustError;
 use qpq_trust::commit::{CommitReview, read_handshake, review, review_leave, state_updates};
 use qpq_trust::credential::Leaf;
+use qpq_trust::manifest::Manifest;
 use tls_codec::DeserializeBytes as _;
 
 use super::ctx::{Ctx, is_followed};
@@ -24,7 +25,8 @@ use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, OutboxRow, OwnRow, RepairRow, Row as _, WishRow,
+    BacklogRow, ConversationRow, EventRowKind, GroupRow, MessageRow, OutboxRow, OwnRow, RepairRow, Row as _, WishKind,
+    WishRow,
 };
 use crate::store::{Table, decode};
 use crate::view::{ConversationState, MessageStatus};
@@ -361,6 +363,10 @@ impl Ctx<'_> {
             self.forget_request(pending.request)?;
         }
         self.committed(row, &review, name_key)?;
+        if over && review.committer.id.identity == self.account.identity {
+            // Another device of this identity leaves, with all of them.
+            return Ok(Taken::Left);
+        }
         if over {
             self.event(Some(row.conversation), EventRowKind::Removed { by: review.committer.id.identity })?;
             return Ok(Taken::Over);
@@ -378,15 +384,17 @@ impl Ctx<'_> {
         let by = review.committer.id.identity;
         let identities = |leaves: &[Leaf]| leaves.iter().map(|leaf| leaf.id.identity).collect::<BTreeSet<IdentityId>>();
         let (added, removed) = (identities(&review.added), identities(&review.removed));
+        let staying = self.device_news(row, review)?;
         // From outside only devices of members come in.
-        for who in added.difference(&removed).filter(|_| row.kind == GroupKind::Group && !review.is_external) {
+        let is_news = row.kind == GroupKind::Group && !review.is_external;
+        for who in added.difference(&removed).filter(|who| is_news && !staying.contains(who)) {
             self.event(Some(row.conversation), EventRowKind::MemberAdded { who: *who, by })?;
         }
         let announced = |who: &IdentityId| {
             review.removed.iter().any(|leaf| leaf.id.identity == *who && row.leaving.contains(&leaf.id.device))
         };
         let me = self.account.identity;
-        for who in removed.difference(&added).filter(|who| **who != me && !announced(who)) {
+        for who in removed.difference(&added).filter(|who| **who != me && !announced(who) && !staying.contains(who)) {
             self.event(Some(row.conversation), EventRowKind::MemberRemoved { who: *who, by })?;
         }
         row.leaving.retain(|device| !review.removed.iter().any(|leaf| leaf.id.device == *device));
@@ -409,6 +417,43 @@ impl Ctx<'_> {
             self.event(Some(row.conversation), EventRowKind::RoleChanged { who: *who, by, is_admin })?;
         }
         Ok(())
+    }
+
+    /// Devices that came to or went from people who were there before and stay; of one's own the manifest tells. Answers who
+    /// those people are.
+    fn device_news(&mut self, row: &GroupRow, review: &CommitReview) -> Result<BTreeSet<IdentityId>, Error> {
+        let mls = self.take_mls(row.group)?;
+        let leaves = group::leaves(&mls);
+        self.keep_mls(row.group, mls);
+        let is_among = |leaf: &Leaf, some: &[Leaf]| some.iter().any(|other| other.id.device == leaf.id.device);
+        let before = leaves.iter().filter(|(_, leaf)| !is_among(leaf, &review.added));
+        let staying: BTreeSet<_> = before.map(|(_, leaf)| leaf.id.identity).collect();
+        let is_news = |leaf: &&Leaf| leaf.id.identity != self.account.identity && staying.contains(&leaf.id.identity);
+        let added: Vec<_> =
+            review.added.iter().filter(is_news).filter(|leaf| !is_among(leaf, &review.removed)).collect();
+        let gone: Vec<_> =
+            review.removed.iter().filter(is_news).filter(|leaf| !is_among(leaf, &review.added)).collect();
+        for leaf in added {
+            let (who, device) = (leaf.id.identity, leaf.id.device);
+            let name = self.device_name(who, device)?;
+            self.event(Some(row.conversation), EventRowKind::DeviceAdded { who, device, name })?;
+        }
+        for leaf in gone.into_iter().filter(|leaf| !row.leaving.contains(&leaf.id.device)) {
+            let (who, device) = (leaf.id.identity, leaf.id.device);
+            let name = self.device_name(who, device)?;
+            self.event(Some(row.conversation), EventRowKind::DeviceRemoved { who, device, name })?;
+            // It counts as listed until the newer manifest is known.
+            self.request(Request::ByIdentity(who), Purpose::Refresh { wish: None, identity: who })?;
+        }
+        Ok(staying)
+    }
+
+    /// What somebody calls a device; empty when that is not known.
+    fn device_name(&mut self, who: IdentityId, device: DeviceId) -> Result<String, Error> {
+        let contact = self.contact(who)?;
+        let listed = Manifest::verify(&contact.manifest).ok();
+        let listed = listed.and_then(|manifest| manifest.device(device).map(|record| record.name.clone()));
+        Ok(listed.or_else(|| contact.former.get(&device).cloned()).unwrap_or_default())
     }
 
     /// Whether this is the own leave, whose answer has not come: the log says as much.
@@ -455,7 +500,12 @@ impl Ctx<'_> {
         }
         row.leaving.push(leaver.id.device);
         let who = leaver.id.identity;
-        self.event(Some(row.conversation), EventRowKind::MemberRemoved { who, by: who })?;
+        if who == self.account.identity {
+            // Another device of this identity has left: this one goes with it.
+            self.wish(row.conversation, WishKind::Leave, Duration::ZERO)?;
+        } else {
+            self.event(Some(row.conversation), EventRowKind::MemberRemoved { who, by: who })?;
+        }
         let delay = Duration::from_secs(5) * u32::try_from(rank.min(60)).unwrap_or(60);
         self.leavers_wish(row.conversation, delay)?;
         Ok(Taken::Done)

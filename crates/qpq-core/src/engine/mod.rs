@@ -4,6 +4,7 @@ mod annotate;
 mod build;
 mod commands;
 mod ctx;
+mod devices;
 mod directory;
 mod drive;
 mod expiry;
@@ -37,12 +38,15 @@ use crate::error::Error;
 use crate::mls::Myself;
 use crate::request::{Reply, Request};
 use crate::store::Store;
-use crate::store::rows::{AccountRow, Row as _, TransferRow, WishKind};
+use crate::store::rows::{AccountRow, DeviceChange, Row as _, TransferRow, WishKind};
 use crate::view::{ConversationId, Trust};
 use ctx::Ctx;
 
+pub use devices::{bundle, identity_keys, take_over};
 pub use query::Query;
 pub use receipts::SILENT;
+
+pub(crate) use commands::random;
 
 /// Something that the engine has to deal with. No `Debug`: plaintext is among it.
 pub enum Input {
@@ -145,6 +149,8 @@ pub enum Command {
     MarkRead(ConversationId),
     /// Remembers the upload of a file, so that it can go on after an interruption. Forgotten when its message is stored.
     Transfer(TransferRow),
+    /// Change the devices of this identity, or look at them anew.
+    Devices(DeviceChange),
     /// Stores how far a consumer has come with the events.
     MoveConsumer {
         consumer: String,

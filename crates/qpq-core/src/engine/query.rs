@@ -8,9 +8,13 @@ use openmls_rust_crypto::RustCrypto;
 use qpq_proto::account::UserName;
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{Epoch, IdentityId, MessageId};
+use qpq_proto::keys::DeviceRecord;
+use qpq_proto::link::LinkBundle;
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 use qpq_trust::group as trust_group;
+use qpq_trust::identity::device_id;
+use qpq_trust::manifest::Manifest;
 use qpq_trust::policy;
 use qpq_trust::safety_number::safety_number;
 use qpq_trust::suite::Suite;
@@ -23,13 +27,14 @@ use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::store::notes::{NoteKind, NoteRow};
 use crate::store::rows::{
-    AccountRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow, OutboxRow,
-    QuarantineRow, RepairRow, Row as _, TransferRow, WishKind, WishRow, conversation_key, number,
+    AccountRow, ContactRow, ConversationRow, DeviceChangeRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow,
+    OutboxRow, QuarantineRow, RepairRow, Row as _, TransferRow, WishKind, WishRow, conversation_key, device_added_at,
+    number,
 };
 use crate::store::{Store, StoreError, Table, decode};
 use crate::view::{
     Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message, Notes,
-    Quote, Trouble, Trust,
+    OwnDevice, Quote, Trouble, Trust,
 };
 
 /// A look at the store.
@@ -217,7 +222,7 @@ impl<'a> Query<'a> {
             let own = self.account()?.is_some_and(|account| account.device == leaf.id.device);
             let listed = own
                 || ContactRow::load(self.store, &leaf.id.identity)?
-                    .is_some_and(|contact| contact.devices.get(&leaf.id.device) == Some(&leaf.signature_key));
+                    .is_some_and(|contact| contact.vouches_for(leaf.id.device, &leaf.signature_key));
             let entry = devices.entry(leaf.id.identity).or_default();
             entry.0 += 1;
             entry.1 |= !listed;
@@ -332,7 +337,33 @@ impl<'a> Query<'a> {
         if let Some(reason) = self.store.get(Table::Refusals, &id.to_be_bytes())? {
             return Ok((false, Some(decode(&reason)?)));
         }
-        Ok((WishRow::all(self.store)?.iter().any(|wish| wish.id == id), None))
+        let is_waiting = DeviceChangeRow::load(self.store, &id)?.is_some();
+        Ok((is_waiting || WishRow::all(self.store)?.iter().any(|wish| wish.id == id), None))
+    }
+
+    /// The devices of this identity, as the newest manifest that is known here lists them.
+    pub fn devices(&self) -> Result<Vec<OwnDevice>, Error> {
+        let account = self.account()?.ok_or_else(|| Error::BadInput("there is no account in this profile".into()))?;
+        let manifest = Manifest::verify(&account.manifest)?;
+        let own = |record: &DeviceRecord| {
+            let id = device_id(&record.signature_key);
+            let added = number(self.store, &device_added_at(id))?;
+            let added = (added > 0).then_some(Timestamp(added));
+            Ok(OwnDevice { id, name: record.name.clone(), is_this: id == account.device, added })
+        };
+        manifest.devices().iter().map(own).collect()
+    }
+
+    /// What a new device is told, and by whom.
+    pub fn bundle(&self) -> Result<(AccountRow, LinkBundle), Error> {
+        super::devices::bundle(self.store)
+    }
+
+    /// Conversations by where they stand: how many work, and how many do not yet.
+    pub fn groups_joined(&self) -> Result<(usize, usize), Error> {
+        let rows = GroupRow::all(self.store)?;
+        let count = |wanted: &[ConversationState]| rows.iter().filter(|row| wanted.contains(&row.state)).count();
+        Ok((count(&[ConversationState::Active]), count(&[ConversationState::Starting, ConversationState::Broken])))
     }
 
     /// Events after a position, with names.
@@ -415,6 +446,12 @@ impl<'a> Query<'a> {
             EventRowKind::ExpiryChanged { by, after } => {
                 EventKind::ExpiryChanged { by: self.known(by, contacts)?, after: after.map(Duration::from_millis) }
             }
+            EventRowKind::DeviceAdded { who, device, name } => {
+                EventKind::DeviceAdded { who: self.view(who)?, device, name }
+            }
+            EventRowKind::DeviceRemoved { who, device, name } => {
+                EventKind::DeviceRemoved { who: self.view(who)?, device, name }
+            }
         }))
     }
 
@@ -483,7 +520,7 @@ impl<'a> Query<'a> {
     /// Wishes of the user that are not carried out.
     pub fn waiting(&self) -> Result<usize, Error> {
         let own = |wish: &&WishRow| is_the_users(&wish.kind);
-        Ok(WishRow::all(self.store)?.iter().filter(own).count())
+        Ok(WishRow::all(self.store)?.iter().filter(own).count() + DeviceChangeRow::all(self.store)?.len())
     }
 
     /// Entries that could not be processed.

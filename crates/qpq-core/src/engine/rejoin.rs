@@ -22,7 +22,7 @@ use crate::mls::{Provider, group, rejoin};
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
     BacklogRow, EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Rejoin, RepairRow, Row as _,
-    WishKind, WishRef, WishRow, conversation_key, number, set_number,
+    ToldRow, WishKind, WishRef, WishRow, conversation_key, number, set_number,
 };
 use crate::store::{Table, decode};
 use crate::view::{ConversationId, ConversationState};
@@ -316,6 +316,8 @@ impl Ctx<'_> {
             JoinRow::delete(self.store, &obsolete.key())?;
         }
         self.learn_state(row, &state)?;
+        ToldRow::delete(self.store, &row.group)?;
+        self.remove_former_siblings(row)?;
         if !row.leaving.is_empty() {
             self.leavers_wish(row.conversation, Duration::from_secs(30))?;
         }
@@ -390,11 +392,13 @@ impl Ctx<'_> {
         let is_set_back = number(self.store, LOOKING_AROUND)? > 0;
         set_number(self.store, LOOKING_AROUND, 0)?;
         self.not_member_of(&stays, is_set_back)?;
-        for Stay { group, acknowledged } in stays {
+        for Stay { group, acknowledged, inside } in stays {
             let is_unknown = GroupRow::load(self.store, &group)?.is_none_or(|row| is_over(row.state))
                 && JoinRow::of_group(self.store, group)?.is_empty();
-            if is_unknown && (is_set_back || acknowledged > Seq(0)) {
-                self.request(Request::RejoinInfo(group), Purpose::ComeIn { group })?;
+            let was_in = is_set_back || acknowledged > Seq(0);
+            // Where only a sibling is, no Welcome is on its way.
+            if is_unknown && (was_in || !inside) {
+                self.request(Request::RejoinInfo(group), Purpose::ComeIn { group, was_in: was_in && inside })?;
             }
         }
         Ok(())
@@ -435,7 +439,7 @@ impl Ctx<'_> {
     }
 
     /// A group that this device is in, or a sibling, and does not count itself in. Whoever has left it leaves it again.
-    pub(super) fn come_in(&mut self, id: GroupId, info: &RejoinInfo) -> Result<(), Error> {
+    pub(super) fn come_in(&mut self, id: GroupId, info: &RejoinInfo, was_in: bool) -> Result<(), Error> {
         let known = GroupRow::load(self.store, &id)?;
         if known.as_ref().is_some_and(|row| !is_over(row.state)) {
             return Ok(());
@@ -459,13 +463,20 @@ impl Ctx<'_> {
         if let Some(known) = &known {
             (row.name, row.name_key, row.cursor) = (known.name.clone(), known.name_key, known.cursor);
         }
+        let told = ToldRow::load(self.store, &id)?.filter(|_| known.is_none());
+        if let Some(told) = &told {
+            row.name_key = told.name_key;
+        }
         row.save(self.store)?;
         let mut shown = self.conversation(conversation)?;
         shown.group = Some(id);
+        if let Some(told) = told {
+            (shown.is_muted, shown.requested_by) = (told.is_muted, told.requested_by);
+        }
         shown.save(self.store)?;
         self.ensure_mending(&row)?;
         self.give_up_backlog(&mut row)?;
-        if known.is_some_and(|known| known.state == ConversationState::Left) {
+        if was_in && known.is_some_and(|known| known.state == ConversationState::Left) {
             self.wish(conversation, WishKind::Leave, Duration::ZERO)?;
         }
         Ok(())

@@ -60,14 +60,25 @@ impl Ctx<'_> {
             (Purpose::RejoinInfo { wish, group } | Purpose::Rejoin { wish, group }, Err(refusal)) => {
                 self.rejoin_refused(wish, group, &refusal)
             }
-            (Purpose::ComeIn { group }, Ok(Reply::RejoinInfo(info))) => self.come_in(group, &info),
+            (Purpose::ComeIn { group, was_in }, Ok(Reply::RejoinInfo(info))) => self.come_in(group, &info, was_in),
+            (Purpose::OwnDevices { change }, result) => self.own_devices(change, result),
+            (Purpose::UpdateManifest { change }, Ok(Reply::ManifestUpdated { is_superseded })) => match &row.request {
+                Request::UpdateManifest(manifest) => self.manifest_updated(change, manifest, is_superseded),
+                _ => Ok(()),
+            },
+            (Purpose::UpdateManifest { change }, Err(refusal)) => self.settle_devices(change, Err(refusal.detail)),
+            (Purpose::Refresh { wish, identity }, result) => self.refreshed(wish, identity, result),
             (Purpose::Memberships, Ok(Reply::Memberships(groups))) => self.member_of(groups),
-            (Purpose::ComeIn { group }, Err(refusal)) => self.stays_out(group, &refusal),
+            (Purpose::ComeIn { group, .. }, Err(refusal)) => self.stays_out(group, &refusal),
             (Purpose::Memberships, Err(_)) => Ok(()),
             (Purpose::PublishKeys, Ok(_)) => Ok(()),
             (Purpose::PublishKeys, Err(_)) => {
                 self.account.keys_published = None;
                 Ok(self.account.save(self.store)?)
+            }
+            // Siblings without key packages come in by themselves.
+            (Purpose::Claim { wish, identity }, Err(_)) if identity == self.account.identity => {
+                self.claimed(wish, identity, vec![])
             }
             (purpose, Err(refusal)) => self.refused(&purpose, &refusal),
             (_, Ok(_)) => Err(Error::BadInput("an answer of another kind than the question".into())),
@@ -84,12 +95,12 @@ impl Ctx<'_> {
 
     fn claimed(&mut self, wish: WishRef, identity: IdentityId, packages: Vec<Vec<u8>>) -> Result<(), Error> {
         let Some(mut row) = WishRow::load(self.store, &wish)? else { return Ok(()) };
-        if packages.is_empty() {
+        if packages.is_empty() && identity != self.account.identity {
             // An identity without a key package can be added no more than one that does not exist.
             return self.settle(&row, Err(NO_KEY_PACKAGES.to_owned()));
         }
         let packages = packages.into_iter().map(serde_bytes::ByteBuf::from).collect();
-        row.claimed.push(Claimed { identity, packages });
+        row.claimed.push(Claimed { identity, packages, is_refreshed: false });
         Ok(row.save(self.store)?)
     }
 
@@ -111,7 +122,7 @@ impl Ctx<'_> {
                 // This device made it before, was set back, and has made it again: it comes into the first one.
                 self.delete_mls(group)?;
                 GroupRow::delete(self.store, &group)?;
-                self.request(Request::RejoinInfo(group), Purpose::ComeIn { group })?;
+                self.request(Request::RejoinInfo(group), Purpose::ComeIn { group, was_in: true })?;
             }
             CreateOutcome::Exists(existing) => {
                 // Somebody was faster; the Welcome to that group is in the inbox, and what was to be sent waits for it.
@@ -270,6 +281,9 @@ impl Ctx<'_> {
             | Purpose::RejoinInfo { .. }
             | Purpose::Rejoin { .. }
             | Purpose::ComeIn { .. }
+            | Purpose::OwnDevices { .. }
+            | Purpose::UpdateManifest { .. }
+            | Purpose::Refresh { .. }
             | Purpose::Memberships
             | Purpose::Tree { .. } => {}
         }

@@ -41,6 +41,7 @@ impl Ctx<'_> {
             | WishKind::RemoveLeavers
             | WishKind::Rejoin
             | WishKind::Receipt { .. }
+            | WishKind::RemoveOwn { .. }
             | WishKind::Tell { .. } => return Ok(()),
         }
         let mut track = self.track(group)?;

@@ -116,6 +116,10 @@ pub enum Table {
     Notes = 18,
     /// Blob → [`rows::TransferRow`], while a file is sent.
     Transfers = 20,
+    /// Wish id → [`rows::DeviceChangeRow`].
+    DeviceChanges = 21,
+    /// Group → [`rows::ToldRow`], until this device is in the group.
+    Told = 22,
 }
 
 /// The storage failed.

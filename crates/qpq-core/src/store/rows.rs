@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use qpq_proto::account::UserName;
 use qpq_proto::groups::GroupKind;
 use qpq_proto::ids::{BlobId, ContentHash, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::keys::DeviceRecord;
 use qpq_proto::stream::{Entry, LogId};
 use qpq_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,33 @@ pub struct ContactRow {
     pub manifest: Vec<u8>,
     /// Device → signature key, out of the manifest.
     pub devices: BTreeMap<DeviceId, [u8; 32]>,
+    /// Devices that were unlinked, out of the manifest, with their names as far as they were known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub former: BTreeMap<DeviceId, String>,
+}
+
+impl ContactRow {
+    /// Somebody of whom nothing is known.
+    pub fn unknown(identity: IdentityId) -> Self {
+        Self {
+            identity,
+            name: None,
+            claimed_name: None,
+            trust: Trust::Unverified,
+            replaced_by: None,
+            is_known: false,
+            is_blocked: false,
+            manifest: Vec::new(),
+            devices: BTreeMap::new(),
+            former: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the identity lists this device, or did so before it unlinked it.
+    pub fn vouches_for(&self, device: DeviceId, signature_key: &[u8; 32]) -> bool {
+        // A device's id is the hash of its key, which every leaf was checked for.
+        self.devices.get(&device) == Some(signature_key) || self.former.contains_key(&device)
+    }
 }
 
 /// A file that is being uploaded, to be sent then. No `Debug`: it holds the file's key.
@@ -211,6 +239,9 @@ pub struct WishRow {
 pub struct Claimed {
     pub identity: IdentityId,
     pub packages: Vec<serde_bytes::ByteBuf>,
+    /// The directory was asked again, because a package was of a device that was not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_refreshed: bool,
 }
 
 /// What is wished.
@@ -263,6 +294,48 @@ pub enum WishKind {
     SetExpiry {
         after: Option<u64>,
     },
+    /// Take other devices of this identity out of the group.
+    RemoveOwn {
+        devices: Vec<DeviceId>,
+    },
+}
+
+/// A change of the own devices, until the server has taken it or refused it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeviceChangeRow {
+    pub id: u64,
+    pub change: DeviceChange,
+    /// How often another device was faster.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// What is to become of the own devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceChange {
+    /// Nothing: only to know them.
+    Look,
+    Add(DeviceRecord),
+    Remove(DeviceId),
+    Rename(DeviceId, String),
+}
+
+/// What a sibling has told of a group before this device comes into it. No `Debug`: the key of its name is among it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ToldRow {
+    pub group: GroupId,
+    pub name_key: [u8; 32],
+    pub is_muted: bool,
+    pub requested_by: Option<IdentityId>,
+}
+
+/// The counter that holds when an own device was added.
+pub fn device_added_at(device: DeviceId) -> String {
+    format!("device {device}")
 }
 
 /// What is said about a message.
@@ -466,6 +539,8 @@ pub enum EventRowKind {
     Receipt { by: IdentityId, device: DeviceId, is_read: bool, messages: Vec<MessageId> },
     Request { by: IdentityId },
     ExpiryChanged { by: IdentityId, after: Option<u64> },
+    DeviceAdded { who: IdentityId, device: DeviceId, name: String },
+    DeviceRemoved { who: IdentityId, device: DeviceId, name: String },
 }
 
 /// Rows that are older than a field which is nearly always set.
@@ -502,6 +577,8 @@ row!(OwnRow, Own, ContentHash, |key| key.0.to_vec(), |row| row.hash);
 row!(BacklogRow, Backlog, (GroupId, Seq), |key| group_seq(key.0, key.1), |row| (row.group, row.entry.seq));
 row!(TrackRow, Tracks, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(TransferRow, Transfers, BlobId, |key| key.0.to_vec(), |row| row.blob);
+row!(DeviceChangeRow, DeviceChanges, u64, |key| key.to_be_bytes().to_vec(), |row| row.id);
+row!(ToldRow, Told, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(RepairRow, Repairs, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(QuarantineRow, Quarantine, (LogId, Seq), |key| log_seq(key.0, key.1), |row| (row.entry.log, row.entry.seq));
 

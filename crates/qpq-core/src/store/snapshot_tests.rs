@@ -2,13 +2,15 @@
 
 use qpq_proto::groups::{Commit, GroupKind, NewGroup, Post, SealedWelcome};
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::keys::DeviceRecord;
 use qpq_proto::stream::{Entry, EntryKind, LogId};
 use qpq_proto::time::Timestamp;
 use sha2::Digest as _;
 
 use super::rows::{
-    AccountRow, BacklogRow, ContactRow, ConversationRow, EventRow, EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow,
-    QuarantineRow, Row as _, TransferRow, WishKind, WishRef, WishRow, conversation_key,
+    AccountRow, BacklogRow, ContactRow, ConversationRow, DeviceChange, DeviceChangeRow, EventRow, EventRowKind,
+    GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Row as _, ToldRow, TransferRow, WishKind, WishRef, WishRow,
+    conversation_key,
 };
 use super::{Table, decode, encode};
 use crate::request::{Purpose, Request};
@@ -63,6 +65,7 @@ fn rows_keep_their_bytes() {
         is_blocked: false,
         manifest: vec![9],
         devices: [(device, [1; 32])].into(),
+        former: Default::default(),
     };
     check(
         "contact",
@@ -122,6 +125,43 @@ fn rows_keep_their_bytes() {
         &EventRow { at: Timestamp(1), conversation: Some(conversation), kind },
         "83a2617401ac636f6e766572736174696f6e81a547726f7570c41003030303030303030303030303030303a46b696e6481a752656e616d656482a26279c4200101010101010101010101010101010101010101010101010101010101010101a46e616d65a16e",
     );
+    let kind = WishKind::RemoveOwn { devices: vec![device] };
+    check(
+        "wish to remove",
+        &WishRow { id: 1, conversation, kind, not_before: Timestamp(0), claimed: vec![] },
+        "85a2696401ac636f6e766572736174696f6e81a547726f7570c41003030303030303030303030303030303a46b696e6481a952656d6f76654f776e81a76465766963657391c41002020202020202020202020202020202aa6e6f745f6265666f726500a7636c61696d656490",
+    );
+    let kind = EventRowKind::DeviceAdded { who: identity, device, name: "n".into() };
+    check(
+        "device event",
+        &EventRow { at: Timestamp(1), conversation: None, kind },
+        "83a2617401ac636f6e766572736174696f6ec0a46b696e6481ab446576696365416464656483a377686fc4200101010101010101010101010101010101010101010101010101010101010101a6646576696365c41002020202020202020202020202020202a46e616d65a16e",
+    );
+    let record = DeviceRecord { signature_key: [1; 32], envelope_key: vec![2; 2], name: "n".into() };
+    check(
+        "device change",
+        &DeviceChangeRow { id: 1, change: DeviceChange::Add(record), attempts: 0 },
+        "82a2696401a66368616e676581a341646483ad7369676e61747572655f6b6579c4200101010101010101010101010101010101010101010101010101010101010101ac656e76656c6f70655f6b6579c4020202a46e616d65a16e",
+    );
+    let change = DeviceChange::Rename(device, "n".into());
+    check(
+        "device rename",
+        &DeviceChangeRow { id: 1, change, attempts: 0 },
+        "82a2696401a66368616e676581a652656e616d6592c41002020202020202020202020202020202a16e",
+    );
+    let told = ToldRow { group, name_key: [1; 32], is_muted: true, requested_by: Some(identity) };
+    check(
+        "told",
+        &told,
+        "84a567726f7570c41003030303030303030303030303030303a86e616d655f6b6579c4200101010101010101010101010101010101010101010101010101010101010101a869735f6d75746564c3ac7265717565737465645f6279c4200101010101010101010101010101010101010101010101010101010101010101",
+    );
+    let former = ContactRow { former: [(device, "n".into())].into(), ..ContactRow::unknown(identity) };
+    check(
+        "contact with a former device",
+        &former,
+        "89a86964656e74697479c4200101010101010101010101010101010101010101010101010101010101010101a46e616d65c0ac636c61696d65645f6e616d65c0a57472757374aa556e7665726966696564ab7265706c616365645f6279c0a869735f6b6e6f776ec2a86d616e6966657374c400a76465766963657380a6666f726d657281c41002020202020202020202020202020202a16e",
+    );
+    assert_eq!((Table::DeviceChanges as u8, Table::Told as u8), (21, 22));
     assert_eq!(conversation_key(conversation)[0], 1);
     assert_eq!(conversation_key(ConversationId::Direct(identity))[0], 2);
 }
@@ -227,6 +267,21 @@ fn what_waits_keeps_its_bytes() {
             Request::Leave { group, epoch: Epoch(1), proposal: vec![7] },
             Purpose::Leave { wish, group },
             "85a2696401a77265717565737481a54c6561766583a567726f7570c41003030303030303030303030303030303a565706f636801a870726f706f73616cc40107a7707572706f736581a54c6561766582a47769736882ac636f6e766572736174696f6e81a6446972656374c4200101010101010101010101010101010101010101010101010101010101010101a2696407a567726f7570c41003030303030303030303030303030303aa6e6f745f6265666f726502a8617474656d70747303",
+        ),
+        (
+            Request::UpdateManifest(serde_bytes::ByteBuf::from(vec![9])),
+            Purpose::UpdateManifest { change: 4 },
+            "85a2696401a77265717565737481ae5570646174654d616e6966657374c40109a7707572706f736581ae5570646174654d616e696665737481a66368616e676504aa6e6f745f6265666f726502a8617474656d70747303",
+        ),
+        (
+            Request::ByIdentity(identity),
+            Purpose::Refresh { wish: Some(wish), identity },
+            "85a2696401a77265717565737481aa42794964656e74697479c4200101010101010101010101010101010101010101010101010101010101010101a7707572706f736581a75265667265736882a47769736882ac636f6e766572736174696f6e81a6446972656374c4200101010101010101010101010101010101010101010101010101010101010101a2696407a86964656e74697479c4200101010101010101010101010101010101010101010101010101010101010101aa6e6f745f6265666f726502a8617474656d70747303",
+        ),
+        (
+            Request::RejoinInfo(group),
+            Purpose::ComeIn { group, was_in: false },
+            "85a2696401a77265717565737481aa52656a6f696e496e666fc41003030303030303030303030303030303a7707572706f736581a6436f6d65496e82a567726f7570c41003030303030303030303030303030303a67761735f696ec2aa6e6f745f6265666f726502a8617474656d70747303",
         ),
         (
             Request::Tree { group, epoch: Epoch(1) },

@@ -145,7 +145,7 @@ impl Connection {
         match (in_time, session) {
             (Ok(()), Some(session)) => {
                 session.wait().await;
-                "the account was disabled or deleted"
+                "this device may not use the account any more"
             }
             (_, _) => {
                 self.service.metrics().connections_refused.with_label_values(&["not_authenticated"]).inc();

@@ -1,6 +1,7 @@
-//! The bootstrap capability: hello, register, login, resume.
+//! The bootstrap capability: hello, register, login, resume, link, recover.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use qpq_proto::account::UserName;
 use qpq_proto::code::Refusal;
@@ -11,6 +12,8 @@ use qpq_proto::{limits, read};
 use super::call::{call, readable};
 use super::connection::Connection;
 use super::login::Login;
+use super::own_account;
+use super::recovery::Recovery;
 use super::registration::Registration;
 use super::session;
 use crate::service::auth::DeviceProof;
@@ -106,4 +109,79 @@ impl gateway::Server for Gateway {
         session::answer(connection, outcome, results.get().init_reply());
         Ok(())
     }
+
+    async fn link_put(
+        self: Rc<Self>,
+        params: gateway::LinkPutParams,
+        mut results: gateway::LinkPutResults,
+    ) -> Result<(), capnp::Error> {
+        let connection = &self.connection;
+        let outcome = call(connection, "gateway.linkPut", async {
+            let params = readable(params.get())?;
+            let mailbox = read::array("mailbox", params.get_mailbox())?;
+            let step = params.get_step().map_err(qpq_proto::Malformed::from)?;
+            let data = read::some_bytes("data", params.get_data(), limits::LINK_BUNDLE)?;
+            connection.service().link_put(connection.address(), mailbox, step, data)
+        })
+        .await;
+        own_account::write(outcome, results.get().init_reply());
+        Ok(())
+    }
+
+    async fn link_take(
+        self: Rc<Self>,
+        params: gateway::LinkTakeParams,
+        mut results: gateway::LinkTakeResults,
+    ) -> Result<(), capnp::Error> {
+        let connection = &self.connection;
+        let outcome = call(connection, "gateway.linkTake", async {
+            let params = readable(params.get())?;
+            let mailbox = read::array("mailbox", params.get_mailbox())?;
+            let step = params.get_step().map_err(qpq_proto::Malformed::from)?;
+            connection.service().link_take(connection.address(), mailbox, step, LINK_PATIENCE).await
+        })
+        .await;
+        let mut reply = results.get().init_reply();
+        match outcome {
+            Ok(Some(data)) => reply.set_data(&data),
+            Ok(None) => reply.set_waiting(()),
+            Err(refusal) => refusal.write(reply.init_refused()),
+        }
+        Ok(())
+    }
+
+    async fn recover(
+        self: Rc<Self>,
+        params: gateway::RecoverParams,
+        mut results: gateway::RecoverResults,
+    ) -> Result<(), capnp::Error> {
+        let connection = &self.connection;
+        let outcome = call(connection, "gateway.recover", async {
+            let params = readable(params.get())?;
+            let name = UserName::read(params.get_name())?;
+            let proof = read::array::<64>("proof", params.get_proof())?;
+            let opaque = read::some_bytes("opaque", params.get_opaque(), limits::OPAQUE)?;
+            let service = connection.service();
+            service.recover(connection.address(), name, connection.exporter(), &proof, &opaque).await
+        })
+        .await;
+        let reply = results.get().init_reply();
+        match outcome {
+            Ok(started) => {
+                let mut ok = reply.init_ok();
+                ok.set_opaque(&started.opaque);
+                ok.set_record(&started.record);
+                ok.set_manifest(&started.manifest);
+                ok.set_next(capnp_rpc::new_client(Recovery::new(connection.clone(), started.next)));
+            }
+            Err(refusal) => {
+                connection.attempt_failed();
+                refusal.write(reply.init_refused());
+            }
+        }
+        Ok(())
+    }
 }
+
+/// Shorter than a connection may be nobody's.
+const LINK_PATIENCE: Duration = Duration::from_secs(15);

@@ -158,8 +158,10 @@ impl groups::Server for Groups {
             Ok(stays) => {
                 let mut groups = reply.reborrow().init_groups(stays.len() as u32);
                 (0..).zip(&stays).for_each(|(index, stay)| groups.set(index, &stay.group.0));
-                let mut acknowledged = reply.init_acknowledged(stays.len() as u32);
+                let mut acknowledged = reply.reborrow().init_acknowledged(stays.len() as u32);
                 (0..).zip(&stays).for_each(|(index, stay)| acknowledged.set(index, stay.acknowledged.0));
+                let mut inside = reply.init_inside(stays.len() as u32);
+                (0..).zip(&stays).for_each(|(index, stay)| inside.set(index, stay.inside));
             }
             Err(refusal) => refusal.write(reply.init_refused()),
         }

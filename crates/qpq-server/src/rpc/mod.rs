@@ -6,6 +6,7 @@ mod handler;
 
 mod gateway;
 mod login;
+mod recovery;
 mod registration;
 mod session;
 
@@ -14,6 +15,7 @@ mod delivery;
 mod directory;
 mod groups;
 mod key_packages;
+mod own_account;
 mod pump;
 
 pub use handler::RpcHandler;

@@ -11,6 +11,7 @@ use super::delivery::Delivery;
 use super::directory::Directory;
 use super::groups::Groups;
 use super::key_packages::KeyPackages;
+use super::own_account::OwnAccount;
 use crate::service::Caller;
 
 /// The right to act for one device over one connection.
@@ -35,5 +36,6 @@ pub fn answer(connection: &Rc<Connection>, outcome: Result<Caller, Refusal>, rep
     session.set_key_packages(capnp_rpc::new_client(KeyPackages(right.clone())));
     session.set_groups(capnp_rpc::new_client(Groups(right.clone())));
     session.set_blobs(capnp_rpc::new_client(Blobs(right.clone())));
-    session.set_delivery(capnp_rpc::new_client(Delivery(right)));
+    session.set_delivery(capnp_rpc::new_client(Delivery(right.clone())));
+    session.set_account(capnp_rpc::new_client(OwnAccount(right)));
 }

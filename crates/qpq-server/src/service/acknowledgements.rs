@@ -35,6 +35,11 @@ impl Acknowledgements {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(device, log)).copied()
     }
 
+    /// A device whose account is gone.
+    pub fn forget(&self, device: DeviceId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != device);
+    }
+
     fn take(&self) -> Vec<LogPosition> {
         let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         taken.into_iter().map(|((device, log), seq)| LogPosition { device, log, seq }).collect()

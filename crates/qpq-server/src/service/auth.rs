@@ -172,7 +172,7 @@ impl Service {
     }
 }
 
-fn check_proof<'m>(manifest: &'m Manifest, proof: &DeviceProof<'_>) -> Result<&'m DeviceRecord, Refusal> {
+pub(super) fn check_proof<'m>(manifest: &'m Manifest, proof: &DeviceProof<'_>) -> Result<&'m DeviceRecord, Refusal> {
     let record = manifest.device(proof.device).ok_or_else(device_unknown)?;
     proof::verify(record, proof.exporter, proof.proof).map_err(refuse::untrusted)?;
     Ok(record)

@@ -24,6 +24,7 @@ pub struct RateLimits {
     pub logins_of: RateLimit<UserName>,
     pub logins_from: RateLimit<IpAddr>,
     pub registrations_from: RateLimit<IpAddr>,
+    pub links_from: RateLimit<IpAddr>,
 }
 
 impl RateLimits {
@@ -43,6 +44,8 @@ impl RateLimits {
                 options.registrations_per_hour,
                 hour,
             ),
+            // A link is about a dozen calls, and waiting for a person a few more.
+            links_from: RateLimit::new("links_per_minute_per_address", LINK_CALLS, minute),
         }
     }
 
@@ -55,6 +58,7 @@ impl RateLimits {
         self.logins_of.clean();
         self.logins_from.clean();
         self.registrations_from.clean();
+        self.links_from.clean();
     }
 }
 
@@ -91,6 +95,9 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
         self.limiter.shrink_to_fit();
     }
 }
+
+/// Calls about links from one address in a minute.
+const LINK_CALLS: u32 = 240;
 
 /// Keys in memory at which the idle ones are thrown out at once instead of within a minute.
 const MOST_KEYS: usize = 200_000;

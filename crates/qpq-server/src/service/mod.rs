@@ -11,10 +11,14 @@ mod opaque;
 
 pub mod auth;
 mod blobs;
+pub mod devices;
 mod directory;
 mod groups;
 pub mod invites;
 mod keys;
+pub mod links;
+pub mod own_account;
+pub mod recovery;
 
 mod acknowledgements;
 mod fanout;
@@ -49,6 +53,7 @@ use acknowledgements::Acknowledgements;
 use fanout::Hub;
 use groups::Groups;
 use limits::RateLimits;
+use links::Links;
 use manifests::Manifests;
 use opaque::OpaqueServer;
 #[cfg(test)]
@@ -111,6 +116,7 @@ pub struct Service {
     metrics: Arc<Metrics>,
     hub: Arc<Hub>,
     presence: Presence,
+    links: Links,
     limits: RateLimits,
     manifests: Manifests,
     incarnation: u64,
@@ -142,6 +148,7 @@ impl Service {
             pool: Pool::start(options.threads),
             hub: wakeups.0,
             presence,
+            links: Links::default(),
             manifests: Manifests::new(),
             groups: Groups::new(),
             acknowledgements: Acknowledgements::default(),

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use qpq_io::shutdown::{Shutdown, ShutdownSignal};
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::ids::IdentityId;
+use qpq_proto::ids::{DeviceId, IdentityId};
+use qpq_proto::time::Timestamp;
 
 use crate::metrics::Metrics;
 use crate::store::account::AccountKey;
@@ -15,23 +17,50 @@ use super::{Caller, Service};
 
 /// The sessions of all accounts, and how far the store's list of changes has been read.
 pub struct Presence {
-    sessions: Mutex<HashMap<IdentityId, HashMap<u64, Shutdown>>>,
+    sessions: Mutex<Sessions>,
     next: AtomicU64,
     changes_seen: AtomicU64,
+    /// Accounts that their owners have deleted: the answer to that is still on its way.
+    deleted: Mutex<Vec<(IdentityId, Timestamp)>>,
 }
+
+/// By identity and number: of which device, and how to end it.
+type Sessions = HashMap<IdentityId, HashMap<u64, (DeviceId, Shutdown)>>;
 
 impl Presence {
     pub fn new(changes_seen: u64) -> Self {
-        Self { sessions: Mutex::default(), next: AtomicU64::new(0), changes_seen: AtomicU64::new(changes_seen) }
+        Self {
+            sessions: Mutex::default(),
+            next: AtomicU64::new(0),
+            changes_seen: AtomicU64::new(changes_seen),
+            deleted: Mutex::default(),
+        }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<IdentityId, HashMap<u64, Shutdown>>> {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, identity: IdentityId) {
-        for session in self.sessions().get(&identity).into_iter().flat_map(HashMap::values) {
-            session.trigger();
+    /// The sessions of this identity end a moment from now.
+    pub fn end_soon(&self, identity: IdentityId, now: Timestamp) {
+        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).push((identity, now.after(MOMENT)));
+    }
+
+    fn end_deleted(&self, now: Timestamp) {
+        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        let due: Vec<_> = deleted.extract_if(.., |(_, at)| *at <= now).collect();
+        drop(deleted);
+        for (identity, _) in due {
+            self.end(identity, |_| true);
+        }
+    }
+
+    /// Ends the sessions of those devices of an identity that are concerned.
+    pub fn end(&self, identity: IdentityId, is_concerned: impl Fn(DeviceId) -> bool) {
+        for (device, session) in self.sessions().get(&identity).into_iter().flat_map(HashMap::values) {
+            if is_concerned(*device) {
+                session.trigger();
+            }
         }
     }
 }
@@ -69,24 +98,29 @@ impl Service {
     pub async fn begin_session(self: &Arc<Self>, caller: &Caller) -> Result<SessionEnd, Refusal> {
         let (shutdown, number) = (Shutdown::new(), self.presence.next.fetch_add(1, Ordering::Relaxed));
         let signal = shutdown.signal();
-        self.presence.sessions().entry(caller.identity).or_default().insert(number, shutdown);
+        self.presence.sessions().entry(caller.identity).or_default().insert(number, (caller.device, shutdown));
         self.metrics.sessions.inc();
         let session = SessionEnd { service: self.clone(), identity: caller.identity, number, signal };
-        // The account may have been disabled after it was looked at and before the session was listed.
-        match self.store.account(AccountKey::Identity(caller.identity)).await? {
-            Some(account) if !account.disabled => Ok(session),
-            Some(_) | None => Err(Refusal::new(Code::AccountDisabled, "the operator has disabled this account")),
+        // The account may have been disabled, or the device unlinked, after it was looked at and before the session was
+        // listed.
+        match self.store.account(AccountKey::Device(caller.device)).await? {
+            Some(account) if account.disabled => {
+                Err(Refusal::new(Code::AccountDisabled, "the operator has disabled this account"))
+            }
+            Some(_) => Ok(session),
+            None => Err(Refusal::new(Code::DeviceUnknown, "no account here lists this device")),
         }
     }
 
     /// Ends the sessions of accounts that were disabled or deleted since the last time, by whatever process.
     pub(super) async fn end_sessions_of_changed_accounts(&self) -> Result<(), Refusal> {
+        self.presence.end_deleted(self.clock.now());
         let seen = self.presence.changes_seen.load(Ordering::Relaxed);
         let (newest, changed) = self.store.account_changes(seen).await?;
         self.presence.changes_seen.store(newest, Ordering::Relaxed);
         for identity in changed {
             tracing::info!(identity = %identity.short(), "account disabled or deleted");
-            self.presence.end(identity);
+            self.presence.end(identity, |_| true);
         }
         Ok(())
     }
@@ -96,3 +130,6 @@ impl Service {
         self.metrics.clone()
     }
 }
+
+/// What an answer takes to reach a client.
+const MOMENT: Duration = Duration::from_secs(1);

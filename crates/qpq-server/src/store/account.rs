@@ -51,6 +51,38 @@ pub struct Account {
     pub disabled: bool,
 }
 
+/// The manifest that is to take the place of the one before it, verified, with all that follows from it.
+#[derive(Clone, Debug)]
+pub struct NewManifest {
+    pub identity: IdentityId,
+    /// The one before it has the version before this one.
+    pub version: u64,
+    pub manifest: Vec<u8>,
+    /// All devices. Those that are not among them any more lose their key packages and inboxes.
+    pub devices: Vec<DeviceId>,
+    /// A new password with it.
+    pub opaque_record: Option<Vec<u8>>,
+}
+
+/// What came of a new manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    Done,
+    /// There is no account, or its manifest is another one than that before this.
+    Superseded,
+    /// One of the devices belongs to another account.
+    DeviceTaken,
+}
+
+/// What is kept for somebody who has lost all devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Ed25519: who has the recovery phrase can sign for it.
+    pub key: [u8; 32],
+    /// Sealed under the phrase.
+    pub record: Vec<u8>,
+}
+
 /// What an operator sees of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSummary {

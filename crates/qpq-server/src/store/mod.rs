@@ -29,7 +29,9 @@ use qpq_proto::time::Timestamp;
 
 pub use error::StoreError;
 
-use account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use account::{
+    Account, AccountKey, AccountSummary, InviteHash, NewAccount, NewManifest, Recovery, Registered, Replaced,
+};
 use blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use group::{
     CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
@@ -58,6 +60,16 @@ pub trait Store: Send + Sync + 'static {
     fn set_disabled(&self, name: UserName, disabled: bool) -> Reply<bool>;
     /// Forgets an account, its devices, key packages and inboxes. False: no such account.
     fn delete_account(&self, name: UserName) -> Reply<bool>;
+    /// Replaces an account's manifest by the next one, with its devices.
+    fn replace_manifest(&self, manifest: NewManifest) -> Reply<Replaced>;
+    /// Replaces the password of an account.
+    fn set_password(&self, identity: IdentityId, opaque_record: Vec<u8>) -> Reply<()>;
+    /// Keeps what it takes to recover an account, or forgets it.
+    fn set_recovery(&self, identity: IdentityId, recovery: Option<Recovery>) -> Reply<()>;
+    /// What was kept.
+    fn recovery(&self, name: UserName) -> Reply<Option<Recovery>>;
+    /// Forgets an account and everything that names it, and retires its name. What it is still in, it leaves.
+    fn purge_account(&self, identity: IdentityId) -> Reply<()>;
     /// Identities whose account was disabled or deleted after change number `after`, and the newest number.
     fn account_changes(&self, after: u64) -> Reply<(u64, Vec<IdentityId>)>;
     /// Adds one-time registration codes.

@@ -10,6 +10,7 @@ use qpq_core::store::rows::AccountRow;
 use qpq_proto::code::Refusal;
 use qpq_proto::stream::Entry;
 use qpq_server::service::auth::DeviceProof;
+use qpq_server::service::devices::Updated;
 use qpq_server::service::stream::Delivery;
 use qpq_server::service::{Caller, DeviceStream, Service};
 use serde_bytes::ByteBuf;
@@ -90,6 +91,10 @@ pub async fn call(service: &Service, caller: &Caller, request: Request) -> Resul
         }
         Request::RejoinInfo(group) => Box::pin(service.rejoin_info(caller, group)).await.map(Reply::RejoinInfo),
         Request::Memberships => service.memberships(caller).await.map(Reply::Memberships),
+        Request::UpdateManifest(manifest) => {
+            let updated = service.update_manifest(caller, manifest.into_vec()).await?;
+            Ok(Reply::ManifestUpdated { is_superseded: updated == Updated::Superseded })
+        }
         Request::Tree { group, epoch } => {
             Box::pin(service.tree(caller, group, epoch)).await.map(|tree| Reply::Tree(tree.to_vec()))
         }

@@ -394,6 +394,7 @@ fn describe(request: &Request) -> String {
         Request::Tree { epoch, .. } => format!("tree of epoch {epoch}"),
         Request::RejoinInfo(_) => "a way back".into(),
         Request::Memberships => "memberships".into(),
+        Request::UpdateManifest(_) => "other devices".into(),
     }
 }
 
@@ -408,6 +409,7 @@ fn describe_reply(reply: &Reply) -> String {
         Reply::Posted(outcome) | Reply::Left(outcome) => format!("{outcome:?}"),
         Reply::Tree(_) => "a tree".into(),
         Reply::RejoinInfo(_) => "a way back".into(),
+        Reply::ManifestUpdated { is_superseded } => format!("superseded: {is_superseded}"),
         Reply::Memberships(groups) => format!("{} groups", groups.len()),
     }
 }

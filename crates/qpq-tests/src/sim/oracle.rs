@@ -314,7 +314,9 @@ impl World {
                 | EventRowKind::Reaction { .. }
                 | EventRowKind::Receipt { .. }
                 | EventRowKind::Request { .. }
-                | EventRowKind::ExpiryChanged { .. },
+                | EventRowKind::ExpiryChanged { .. }
+                | EventRowKind::DeviceAdded { .. }
+                | EventRowKind::DeviceRemoved { .. },
             ) => {}
         }
         Ok(())

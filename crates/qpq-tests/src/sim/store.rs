@@ -9,7 +9,9 @@ use qpq_proto::groups::Stay;
 use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
-use qpq_server::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use qpq_server::store::account::{
+    Account, AccountKey, AccountSummary, InviteHash, NewAccount, NewManifest, Recovery, Registered, Replaced,
+};
 use qpq_server::store::blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use qpq_server::store::group::{
     CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
@@ -90,6 +92,11 @@ slowly! {
     accounts() -> Vec<AccountSummary>;
     set_disabled(name: UserName, disabled: bool) -> bool;
     delete_account(name: UserName) -> bool;
+    replace_manifest(manifest: NewManifest) -> Replaced;
+    set_password(identity: IdentityId, opaque_record: Vec<u8>) -> ();
+    set_recovery(identity: IdentityId, recovery: Option<Recovery>) -> ();
+    recovery(name: UserName) -> Option<Recovery>;
+    purge_account(identity: IdentityId) -> ();
     account_changes(after: u64) -> (u64, Vec<IdentityId>);
     add_invites(codes: Vec<InviteHash>, expires: Timestamp) -> ();
     is_invite_good(code: InviteHash, now: Timestamp) -> bool;

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod account;
 mod alerts;
 mod backup;
 mod conversations;
 mod crash;
 mod demo;
+mod devices;
 mod disk;
 mod errors;
 mod files;

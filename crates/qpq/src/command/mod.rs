@@ -3,19 +3,25 @@
 //! The same [`Command`] is parsed from the command line and from the lines of the REPL.
 
 mod block;
+mod change_password;
 mod completions;
 mod contact;
+mod delete_account;
 mod demo;
+mod devices;
 mod doctor;
 mod download;
 mod export;
 pub mod group;
 mod help;
 mod history;
+mod link;
 mod list;
 mod login;
 mod man;
 mod message;
+mod recover;
+mod recovery;
 mod recv;
 mod register;
 mod repl;
@@ -26,6 +32,7 @@ mod settings;
 mod status;
 mod sync;
 mod trust;
+mod unlink;
 mod verify;
 mod whoami;
 
@@ -79,6 +86,13 @@ pub enum Command {
     TypingNotify(settings::TypingNotify),
     Disappear(settings::Disappear),
     Doctor(doctor::Doctor),
+    Devices(devices::Devices),
+    Link(link::Link),
+    Unlink(unlink::Unlink),
+    ChangePassword(change_password::ChangePassword),
+    Recovery(recovery::Recovery),
+    Recover(recover::Recover),
+    DeleteAccount(delete_account::DeleteAccount),
     Completions(completions::Completions),
     Help(help::Help),
     // Only meaningful where there is a current conversation.
@@ -129,6 +143,13 @@ impl Command {
             Self::TypingNotify(command) => command.run(ctx),
             Self::Disappear(command) => command.run(ctx),
             Self::Doctor(command) => command.run(ctx),
+            Self::Devices(command) => command.run(ctx),
+            Self::Link(command) => command.run(ctx),
+            Self::Unlink(command) => command.run(ctx),
+            Self::ChangePassword(command) => command.run(ctx),
+            Self::Recovery(command) => command.run(ctx),
+            Self::Recover(command) => command.run(ctx),
+            Self::DeleteAccount(command) => command.run(ctx),
             Self::Completions(command) => command.run(ctx),
             Self::Help(command) => command.run(ctx),
             Self::Dm(command) => command.run(ctx),

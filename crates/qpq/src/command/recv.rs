@@ -181,6 +181,8 @@ impl Printer {
             | EventKind::KeyChanged { .. }
             | EventKind::UntrustedDevice { .. }
             | EventKind::Gap { .. }
+            | EventKind::DeviceAdded { .. }
+            | EventKind::DeviceRemoved { .. }
             | EventKind::Refused { .. }
             | EventKind::Edited(_)
             | EventKind::Deleted(_)

@@ -130,6 +130,8 @@ impl Worker {
             | EventKind::KeyChanged { .. }
             | EventKind::UntrustedDevice { .. }
             | EventKind::Gap { .. }
+            | EventKind::DeviceAdded { .. }
+            | EventKind::DeviceRemoved { .. }
             | EventKind::Refused { .. }
             | EventKind::Edited(_)
             | EventKind::Deleted(_)

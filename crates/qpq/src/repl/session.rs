@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qpq_client::{ConversationId, GroupKind};
+use qpq_client::{ConversationId, GroupKind, PendingLink};
 
 use super::shared::Shared;
 use crate::context::Ctx;
@@ -19,12 +19,14 @@ pub struct Session {
     pub draft: Option<String>,
     /// Rows of the screen that the typed line takes, when that is known.
     pub typed_rows: Option<usize>,
+    /// A device that was offered with `/link CODE`, and waits for the user to compare.
+    pub pending_link: Option<PendingLink>,
     pub quit: bool,
 }
 
 impl Session {
     pub fn new(shared: Arc<Shared>, interactive: bool) -> Self {
-        Self { shared, interactive, listed: Vec::new(), draft: None, typed_rows: None, quit: false }
+        Self { shared, interactive, listed: Vec::new(), draft: None, typed_rows: None, pending_link: None, quit: false }
     }
 
     /// The conversation that plain text goes to.

@@ -187,6 +187,11 @@ pub const SLASHES: &[Slash] = &[
     slash("whoami", &[], &["whoami"], None, "", "name, identity, device"),
     slash("status", &[], &["status"], None, "", "connection, what waits"),
     slash("doctor", &[], &["doctor"], None, "[--mend]", "what is wrong; mend it"),
+    slash("devices", &[], &["devices"], None, "[rename NAME]", "your devices"),
+    slash("link", &[], &["link"], None, "CODE|yes|no", "take in a new device"),
+    slash("unlink", &[], &["unlink"], None, "DEVICE", "lock a device out"),
+    slash("change-password", &[], &["change-password"], None, "", "another password"),
+    slash("delete-account", &[], &["delete-account"], None, "YOUR-NAME", "the end"),
     slash("help", &[], &["help"], None, "[command]", "this; a command's help"),
     slash("quit", &[], &["quit"], None, "", "leave; nothing is lost"),
 ];

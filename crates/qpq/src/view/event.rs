@@ -1,6 +1,6 @@
 //! Events as sentences.
 
-use qpq_client::{Contact, Event, EventKind};
+use qpq_client::{Contact, Event, EventKind, Trust};
 
 use super::style::Theme;
 use super::{content, conversation, people, sanitize, time};
@@ -32,6 +32,16 @@ pub fn sentence(event: &Event) -> Option<String> {
         EventKind::Gap { count, reason } => {
             let entries = if *count == 1 { "1 entry".into() } else { format!("{count} entries") };
             format!("{entries} could not be read: {}", sanitize::line(reason))
+        }
+        EventKind::DeviceAdded { who, name, .. } => {
+            let verified = if !who.is_self && who.trust == Trust::Verified { " (still verified)" } else { "" };
+            format!("{} added a device: {}{verified}", people::in_sentence(who), sanitize::name(name, 40))
+        }
+        EventKind::DeviceRemoved { who, name, .. } if name.is_empty() => {
+            format!("{} removed a device", people::in_sentence(who))
+        }
+        EventKind::DeviceRemoved { who, name, .. } => {
+            format!("{} removed a device: {}", people::in_sentence(who), sanitize::name(name, 40))
         }
         EventKind::Refused { what, reason } => {
             format!("refused: {}: {}", sanitize::line(what), sanitize::line(reason))
@@ -104,6 +114,8 @@ fn needs_attention(kind: &EventKind) -> bool {
         | EventKind::Reaction { .. }
         | EventKind::Receipt { .. }
         | EventKind::ExpiryChanged { .. }
+        | EventKind::DeviceAdded { .. }
+        | EventKind::DeviceRemoved { .. }
         | EventKind::Gap { .. } => false,
     }
 }
@@ -119,7 +131,16 @@ mod tests {
     fn events_read_like_sentences() {
         let (bob, carol) = (contact("bob", 2), contact("carol", 3));
         let me = Contact { is_self: true, ..contact("alice", 1) };
+        let device = qpq_client::DeviceId([1; 16]);
+        let verified = Contact { trust: Trust::Verified, ..bob.clone() };
         let cases = [
+            (EventKind::DeviceAdded { who: bob.clone(), device, name: "phone".into() }, "@bob added a device: phone"),
+            (
+                EventKind::DeviceAdded { who: verified, device, name: "phone".into() },
+                "@bob added a device: phone (still verified)",
+            ),
+            (EventKind::DeviceRemoved { who: bob.clone(), device, name: String::new() }, "@bob removed a device"),
+            (EventKind::DeviceRemoved { who: me.clone(), device, name: "tv".into() }, "you removed a device: tv"),
             (EventKind::MemberAdded { who: carol.clone(), by: bob.clone() }, "@bob added @carol"),
             (EventKind::MemberRemoved { who: carol.clone(), by: carol.clone() }, "@carol left"),
             (EventKind::MemberRemoved { who: carol, by: me }, "you removed @carol"),

@@ -22,7 +22,7 @@ use crate::request::{Reply, Request};
 pub struct Delivery {
     crypto: RustCrypto,
     pub accounts: Vec<(Account, IdentityId, DeviceId)>,
-    packages: HashMap<(IdentityId, bool), Vec<Vec<u8>>>,
+    packages: HashMap<(DeviceId, bool), Vec<Vec<u8>>>,
     pub groups: BTreeMap<GroupId, Group>,
     inboxes: HashMap<DeviceId, Vec<Entry>>,
     acknowledged: HashMap<(DeviceId, LogId), Seq>,
@@ -30,6 +30,8 @@ pub struct Delivery {
     /// The next commit reaches the log in a form that no member can apply: its membership tag is wrong, which only
     /// members can tell.
     pub poison: bool,
+    /// Of every new manifest it says that another device was faster.
+    pub is_mocking: bool,
 }
 
 pub struct Group {
@@ -99,24 +101,49 @@ impl Delivery {
                     self.groups.iter().filter(|(id, group)| is_in(group) && self.identities(**id).contains(&identity));
                 let ids = groups.map(|(id, _)| *id);
                 let acknowledged = |id| self.acknowledged.get(&(device, LogId::Group(id))).copied().unwrap_or_default();
-                let stays = ids.map(|group| Stay { group, acknowledged: acknowledged(group) });
+                let inside = |id: &GroupId| self.groups[id].is_member(device);
+                let stays = ids.map(|group| Stay { group, acknowledged: acknowledged(group), inside: inside(&group) });
                 Ok(Reply::Memberships(stays.collect()))
             }
             Request::ByName(name) => self.account(|account, _| account.name == name),
             Request::ByIdentity(identity) => self.account(|_, of| of == identity),
             Request::PublishKeys { one_time, last_resort } => {
-                let identity = self.identity_of(device);
-                self.packages
-                    .insert((identity, false), one_time.into_iter().map(serde_bytes::ByteBuf::into_vec).collect());
-                self.packages
-                    .insert((identity, true), last_resort.into_iter().map(serde_bytes::ByteBuf::into_vec).collect());
+                for (packages, is_last) in [(one_time, false), (last_resort, true)] {
+                    let packages = packages.into_iter().map(serde_bytes::ByteBuf::into_vec).collect();
+                    self.packages.insert((device, is_last), packages);
+                }
                 Ok(Reply::Stock(1))
             }
             Request::Claim { identity, .. } => {
-                let stock = self.packages.get_mut(&(identity, false)).filter(|stock| !stock.is_empty());
-                let package = stock.map(|stock| stock.remove(0));
-                let package = package.or_else(|| self.packages.get(&(identity, true))?.first().cloned());
-                package.map(|package| Reply::Packages(vec![package])).ok_or_else(not_found)
+                let devices: Vec<_> =
+                    self.accounts.iter().filter(|(_, of, _)| *of == identity).map(|(_, _, device)| *device).collect();
+                let mut packages = Vec::new();
+                for device in devices {
+                    let stock = self.packages.get_mut(&(device, false)).filter(|stock| !stock.is_empty());
+                    let package = stock.map(|stock| stock.remove(0));
+                    packages.extend(package.or_else(|| self.packages.get(&(device, true))?.first().cloned()));
+                }
+                if packages.is_empty() { Err(not_found()) } else { Ok(Reply::Packages(packages)) }
+            }
+            Request::UpdateManifest(_) if self.is_mocking => Ok(Reply::ManifestUpdated { is_superseded: true }),
+            Request::UpdateManifest(manifest) => {
+                let next = qpq_trust::manifest::Manifest::verify(&manifest).map_err(invalid)?;
+                let identity = self.identity_of(device);
+                let known = self.accounts.iter().find(|(_, of, _)| *of == identity).expect("registered").0.clone();
+                let before = qpq_trust::manifest::Manifest::verify(&known.manifest).expect("verified before");
+                if before.encoded() != next.encoded() {
+                    if next.version() <= before.version() {
+                        return Ok(Reply::ManifestUpdated { is_superseded: true });
+                    }
+                    next.check_succeeds(&before).map_err(invalid)?;
+                    self.accounts.retain(|(_, of, _)| *of != identity);
+                    for record in next.devices() {
+                        let device = qpq_trust::identity::device_id(&record.signature_key);
+                        let account = Account { name: known.name.clone(), manifest: manifest.to_vec() };
+                        self.accounts.push((account, identity, device));
+                    }
+                }
+                Ok(Reply::ManifestUpdated { is_superseded: false })
             }
             Request::Create(new) => self.create(new),
             Request::Commit { group, commit } => {
@@ -386,8 +413,8 @@ impl Delivery {
     /// Hands out the key packages of one account for the other.
     pub fn swap_packages(&mut self, for_account: usize, of_account: usize) {
         for last_resort in [false, true] {
-            let stolen = self.packages[&(self.accounts[of_account].1, last_resort)].clone();
-            self.packages.insert((self.accounts[for_account].1, last_resort), stolen);
+            let stolen = self.packages[&(self.accounts[of_account].2, last_resort)].clone();
+            self.packages.insert((self.accounts[for_account].2, last_resort), stolen);
         }
     }
 }

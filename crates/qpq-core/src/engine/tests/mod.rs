@@ -2,6 +2,7 @@
 
 mod annotations;
 mod delivery;
+mod devices;
 mod healing;
 mod lying_server;
 mod simulation;

@@ -12,10 +12,11 @@ use qpq_proto::time::Timestamp;
 
 use super::delivery::{Delivery, name};
 use crate::account::generate;
-use crate::engine::{Answer, Command, Effect, Engine, Input, Query};
+use crate::engine::{Answer, Command, Effect, Engine, Input, Query, bundle, take_over};
+use crate::link::{Host, Newcomer};
 use crate::request::{Reply, Request};
 use crate::store::memory::MemoryStore;
-use crate::store::rows::{Row as _, WishKind};
+use crate::store::rows::{AccountRow, DeviceChange, Row as _, WishKind};
 use crate::view::{ConversationId, Event, EventKind};
 
 pub struct World {
@@ -45,7 +46,54 @@ pub struct Node {
     pub settled: BTreeMap<u64, Result<(), String>>,
 }
 
+impl Node {
+    fn new(store: MemoryStore, account: &AccountRow) -> Self {
+        Self {
+            store,
+            skew: 0,
+            engine: Engine::new(),
+            identity: account.identity,
+            device: account.device,
+            online: false,
+            outgoing: VecDeque::new(),
+            replies: VecDeque::new(),
+            asking: VecDeque::new(),
+            positions: BTreeMap::new(),
+            has_caught_up: false,
+            answer: None,
+            settled: BTreeMap::new(),
+        }
+    }
+}
+
 impl World {
+    /// A new device, taken in by this one; it is online.
+    pub fn link(&mut self, host: usize, device_name: &str) -> usize {
+        let newcomer = Newcomer::new(device_name).expect("random numbers");
+        let account = AccountRow::load(&self.nodes[host].store, &()).expect("memory").expect("an account");
+        let offer = newcomer.offer().expect("sealed");
+        let host_side = Host::new(newcomer.code().clone(), &offer, &account).expect("its offer");
+        let heard = newcomer.hear(&host_side.hello().expect("sealed")).expect("a device");
+        let compared = host_side.compare(&heard.reveal().expect("sealed")).expect("its nonce");
+        assert_eq!(heard.comparison(), compared.comparison());
+        self.command(host, Command::Devices(DeviceChange::Add(compared.device().clone())));
+        self.quiesce();
+        let (account, content) = bundle(&self.nodes[host].store).expect("memory");
+        let (account, content) = heard.accept(&compared.seal(&account, content).expect("sealed")).expect("the bundle");
+        let mut store = MemoryStore::default();
+        take_over(&mut store, &account, &content).expect("memory");
+        self.nodes.push(Node::new(store, &account));
+        let node = self.nodes.len() - 1;
+        self.connect(node);
+        self.quiesce();
+        node
+    }
+
+    /// The id of a node's device.
+    pub fn device(&self, node: usize) -> qpq_proto::ids::DeviceId {
+        self.nodes[node].device
+    }
+
     pub fn new(seed: u64, names: &[&str]) -> Self {
         let mut delivery = Delivery::default();
         let nodes = names
@@ -56,21 +104,7 @@ impl World {
                 delivery.accounts.push((Account { name: name(text), manifest }, account.identity, account.device));
                 let mut store = MemoryStore::default();
                 account.save(&mut store).expect("memory");
-                Node {
-                    store,
-                    skew: 0,
-                    engine: Engine::new(),
-                    identity: account.identity,
-                    device: account.device,
-                    online: false,
-                    outgoing: VecDeque::new(),
-                    replies: VecDeque::new(),
-                    asking: VecDeque::new(),
-                    positions: BTreeMap::new(),
-                    has_caught_up: false,
-                    answer: None,
-                    settled: BTreeMap::new(),
-                }
+                Node::new(store, &account)
             })
             .collect();
         let now = today();

@@ -56,6 +56,18 @@ async fn whoever_knows_the_id_fetches_and_only_the_uploader_puts() {
 }
 
 #[tokio::test]
+async fn a_file_outlives_its_uploaders_account_as_nobodys() {
+    let world = World::new().await;
+    let (alice, bob) = (world.device("alice").await, world.device("bob").await);
+    let size = sealed(2 * PART as u64);
+    world.upload(&alice, FILE, size).await.unwrap();
+    world.service.delete_own_account(&alice.caller).await.unwrap();
+    assert!(world.is_there(&bob, FILE).await);
+    let put = world.service.put_part(&alice.caller, FILE, 0, vec![FILE.0[0]; PART]).await.unwrap_err();
+    assert_eq!(put.code, Code::NotFound, "it is not hers any more");
+}
+
+#[tokio::test]
 async fn what_no_message_refers_to_is_swept_after_a_day() {
     let world = World::new().await;
     let alice = world.device("alice").await;

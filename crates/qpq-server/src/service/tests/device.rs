@@ -41,6 +41,7 @@ pub struct Device {
     pub provider: OpenMlsRustCrypto,
     pub signer: SignatureKeyPair,
     seed: [u8; 32],
+    pub keys: IdentityKeys,
     pub caller: Caller,
     pub manifest: Vec<u8>,
 }
@@ -69,7 +70,21 @@ impl Device {
             seed,
             caller,
             manifest: keys.sign_manifest(1, None, records).encode(),
+            keys,
         }
+    }
+
+    /// Another device of the same identity, which nobody lists yet.
+    pub fn sibling(&self) -> Self {
+        let other = Self::new(self.caller.name.as_str());
+        let caller = Caller { identity: self.caller.identity, ..other.caller };
+        Self { keys: IdentityKeys::from_bytes(&self.keys.to_bytes()), caller, manifest: self.manifest.clone(), ..other }
+    }
+
+    /// What a manifest says of it.
+    pub fn record(&self) -> DeviceRecord {
+        let signature_key = ed25519_dalek::SigningKey::from_bytes(&self.seed).verifying_key().to_bytes();
+        DeviceRecord { signature_key, envelope_key: vec![1; X_WING_PUBLIC], name: "device".into() }
     }
 
     pub fn proof(&self) -> [u8; 64] {

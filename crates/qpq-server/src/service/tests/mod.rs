@@ -1,5 +1,6 @@
 //! The service as clients see it, with real MLS groups, on a store in a temporary folder.
 
+mod account;
 mod auth;
 mod blobs;
 mod delivery;

@@ -22,7 +22,10 @@ async fn a_device_that_lost_the_group_comes_back() {
     let world = World::new().await;
     let (alice, bob) = (world.device("alice").await, world.device("bob").await);
     let mut alices = group(&world, &alice, &bob).await;
-    assert_eq!(world.service.memberships(&bob.caller).await, Ok(vec![Stay { group: alices.id, acknowledged: Seq(0) }]));
+    assert_eq!(
+        world.service.memberships(&bob.caller).await,
+        Ok(vec![Stay { group: alices.id, acknowledged: Seq(0), inside: true }])
+    );
 
     let (mut bobs, commit) = Group::outside(&world.service, &bob, alices.id).await;
     let accepted = world.service.commit(&bob.caller, bobs.id, commit.clone()).await;

@@ -1,7 +1,7 @@
 //! Accounts and their devices.
 
 use qpq_proto::account::UserName;
-use qpq_proto::ids::IdentityId;
+use qpq_proto::ids::{ContentHash, IdentityId};
 use qpq_proto::time::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
@@ -9,12 +9,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use crate::store::StoreError;
 use crate::store::account::{Account, AccountKey, AccountSummary, NewAccount, Registered};
 
-use super::invites;
 use super::row::{self, Number};
 use super::tx::Tx;
+use super::{devices, invites};
 
 pub fn register(tx: &Tx<'_>, account: &NewAccount, now: Timestamp) -> Result<Registered, StoreError> {
-    if exists(tx, "SELECT 1 FROM accounts WHERE name = ?1", &account.name.as_str())? {
+    if exists(tx, "SELECT 1 FROM accounts WHERE name = ?1", &account.name.as_str())? || is_retired(tx, &account.name)? {
         return Ok(Registered::NameTaken);
     }
     let mut taken = exists(tx, "SELECT 1 FROM accounts WHERE identity = ?1", &account.identity.0)?;
@@ -47,11 +47,7 @@ fn insert(tx: &Tx<'_>, account: &NewAccount, now: Timestamp) -> Result<(), Store
         Number(now.0)
     ])?;
     let id = tx.last_insert_rowid();
-    for device in &account.devices {
-        tx.prepare_cached("INSERT INTO devices (device, account) VALUES (?1, ?2)")?.execute(params![device.0, id])?;
-        tx.prepare_cached("INSERT INTO inboxes (device) VALUES (?1)")?.execute([device.0])?;
-    }
-    Ok(())
+    account.devices.iter().try_for_each(|device| devices::insert(tx, id, *device))
 }
 
 pub fn find(connection: &Connection, key: &AccountKey) -> Result<Option<Account>, StoreError> {
@@ -110,6 +106,49 @@ pub fn delete(tx: &Tx<'_>, name: &UserName) -> Result<bool, StoreError> {
     .execute([name.as_str()])?;
     tx.prepare_cached("DELETE FROM accounts WHERE name = ?1")?.execute([name.as_str()])?;
     Ok(true)
+}
+
+/// Everything that names the account goes, in the order of the references. Groups that nobody is in any more go with it.
+pub fn purge(tx: &Tx<'_>, identity: IdentityId) -> Result<(), StoreError> {
+    let Some(account) = find(tx, &AccountKey::Identity(identity))? else { return Ok(()) };
+    tx.prepare_cached("INSERT OR IGNORE INTO retired_names (name_hash) VALUES (?1)")?
+        .execute([name_hash(&account.name)])?;
+    let mut groups = tx.prepare_cached("SELECT DISTINCT group_no FROM members WHERE identity = ?1")?;
+    let groups = groups.query_map([identity.0], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    for sql in [
+        // Another one may not be made in its place by whoever gets hold of an old request.
+        "UPDATE groups SET creator = x'' WHERE creator IN
+             (SELECT device FROM devices JOIN accounts ON accounts.id = account WHERE identity = ?1)",
+        // Others may still fetch what they were sent, until its time is over; whose it was is forgotten.
+        "UPDATE blobs SET owner = zeroblob(length(owner)) WHERE owner = ?1",
+        "DELETE FROM members WHERE identity = ?1",
+        "DELETE FROM account_changes WHERE identity = ?1",
+        "DELETE FROM accounts WHERE identity = ?1",
+    ] {
+        tx.prepare_cached(sql)?.execute([identity.0])?;
+    }
+    for group in groups {
+        let empty = !exists(tx, "SELECT 1 FROM members WHERE group_no = ?1 AND left_seq IS NULL", &group)?;
+        if empty {
+            tx.prepare_cached("DELETE FROM groups WHERE id = ?1")?.execute([group])?;
+            tx.repeats().forget(group);
+        }
+    }
+    Ok(())
+}
+
+pub fn set_password(tx: &Tx<'_>, identity: IdentityId, opaque_record: &[u8]) -> Result<(), StoreError> {
+    tx.prepare_cached("UPDATE accounts SET opaque_record = ?2 WHERE identity = ?1")?
+        .execute(params![identity.0, opaque_record])?;
+    Ok(())
+}
+
+fn is_retired(tx: &Tx<'_>, name: &UserName) -> Result<bool, StoreError> {
+    exists(tx, "SELECT 1 FROM retired_names WHERE name_hash = ?1", &name_hash(name))
+}
+
+fn name_hash(name: &UserName) -> [u8; 32] {
+    ContentHash::of(format!("quicproquo retired name 1\0{name}").as_bytes()).0
 }
 
 pub fn changes(connection: &Connection, after: u64) -> Result<(u64, Vec<IdentityId>), StoreError> {

@@ -113,6 +113,13 @@ const TABLES: &[Table] = &[
         of_group: None,
     },
     Table {
+        name: "recoveries",
+        holds: "who has recovery words: a public key, and what is sealed under them",
+        of_user: Some("account = (SELECT id FROM accounts WHERE name = ?1)"),
+        of_group: None,
+    },
+    Table { name: "retired_names", holds: "names of deleted accounts, as hashes", of_user: None, of_group: None },
+    Table {
         name: "key_packages",
         holds: "with which devices are added to groups; without content: used",
         of_user: Some(concat!("device ", devices!())),

@@ -94,18 +94,20 @@ pub fn refer(tx: &Tx<'_>, names: &[BlobName], until: Timestamp, now: Timestamp) 
 
 pub fn sweep(tx: &Tx<'_>, now: Timestamp) -> Result<SweptBlobs, StoreError> {
     let mut select = tx.prepare_cached("SELECT id FROM blobs WHERE keep_until <= ?1 LIMIT 1")?;
-    let mut left = PARTS_PER_CALL;
+    let (mut left, mut erased) = (PARTS_PER_CALL, 0);
     while left > 0 {
         let Some(no) = select.query_row([Number(now.0)], |row| row.get::<_, i64>(0)).optional()? else {
-            return Ok(SweptBlobs { erased: (PARTS_PER_CALL - left) as u64, more: false });
+            return Ok(SweptBlobs { erased, more: false });
         };
-        let erased = erase_parts(tx, no, left)?;
-        if erased < left {
+        let parts = erase_parts(tx, no, left)?;
+        if parts < left {
             tx.prepare_cached("DELETE FROM blobs WHERE id = ?1")?.execute([no])?;
         }
-        left = left.saturating_sub(erased.max(1));
+        erased += parts as u64;
+        // A blob without parts costs something, too.
+        left = left.saturating_sub(parts.max(1));
     }
-    Ok(SweptBlobs { erased: PARTS_PER_CALL as u64, more: true })
+    Ok(SweptBlobs { erased, more: true })
 }
 
 /// Bytes of an expired blob that are erased while somebody waits.

@@ -40,12 +40,13 @@ pub fn is_member_identity(connection: &Connection, group_no: i64, identity: Iden
 pub fn groups_of(connection: &Connection, identity: IdentityId, device: DeviceId) -> Result<Vec<Stay>, StoreError> {
     let mut select = connection.prepare_cached(
         // Whoever made a group knows it from its first entry on.
-        "SELECT group_id, max(iif(device = ?2 AND (cursor > joined_seq OR joined_seq = 0 AND creator = ?2), max(cursor, 1), 0))
+        "SELECT group_id, max(iif(device = ?2 AND (cursor > joined_seq OR joined_seq = 0 AND creator = ?2), max(cursor, 1), 0)),
+             max(device = ?2)
          FROM members JOIN groups ON groups.id = group_no
          WHERE identity = ?1 AND left_seq IS NULL GROUP BY groups.id ORDER BY groups.id LIMIT ?3",
     )?;
     let rows = select.query_map(params![identity.0, device.0, Number(limits::POSITIONS as u64)], |row| {
-        Ok(Stay { group: GroupId(row::id(row, 0)?), acknowledged: Seq(row::number(row, 1)?) })
+        Ok(Stay { group: GroupId(row::id(row, 0)?), acknowledged: Seq(row::number(row, 1)?), inside: row.get(2)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -11,12 +11,14 @@ mod writer;
 mod accounts;
 mod blobs;
 mod commits;
+mod devices;
 mod groups;
 mod inbox;
 mod invites;
 mod keys;
 mod logs;
 mod members;
+mod recovery;
 mod settings;
 mod sweep;
 
@@ -137,6 +139,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "group infos", sql: include_str!("migrations/0002_group_infos.sql") },
     Migration { version: 3, name: "log", sql: include_str!("migrations/0003_log.sql") },
     Migration { version: 4, name: "blobs", sql: include_str!("migrations/0004_blobs.sql") },
+    Migration { version: 5, name: "recovery", sql: include_str!("migrations/0005_recovery.sql") },
 ];
 
 impl From<DbError> for StoreError {

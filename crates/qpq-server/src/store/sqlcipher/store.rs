@@ -9,7 +9,9 @@ use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
 use qpq_proto::stream::Mark;
 use qpq_proto::time::Timestamp;
 
-use crate::store::account::{Account, AccountKey, AccountSummary, InviteHash, NewAccount, Registered};
+use crate::store::account::{
+    Account, AccountKey, AccountSummary, InviteHash, NewAccount, NewManifest, Recovery, Registered, Replaced,
+};
 use crate::store::blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use crate::store::group::{
     CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
@@ -20,7 +22,10 @@ use crate::store::log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
 use crate::store::{Reply, Store};
 
 use super::tx::Tx;
-use super::{SqlCipherStore, accounts, blobs, commits, groups, inbox, invites, keys, logs, members, settings, sweep};
+use super::{
+    SqlCipherStore, accounts, blobs, commits, devices, groups, inbox, invites, keys, logs, members, recovery, settings,
+    sweep,
+};
 
 impl Store for SqlCipherStore {
     fn setting_or_insert(&self, key: &'static str, value: Vec<u8>) -> Reply<Vec<u8>> {
@@ -49,6 +54,26 @@ impl Store for SqlCipherStore {
 
     fn delete_account(&self, name: UserName) -> Reply<bool> {
         self.writer.submit(move |tx| accounts::delete(tx, &name))
+    }
+
+    fn replace_manifest(&self, manifest: NewManifest) -> Reply<Replaced> {
+        self.writer.submit(move |tx| devices::replace_manifest(tx, &manifest))
+    }
+
+    fn set_password(&self, identity: IdentityId, opaque_record: Vec<u8>) -> Reply<()> {
+        self.writer.submit(move |tx| accounts::set_password(tx, identity, &opaque_record))
+    }
+
+    fn set_recovery(&self, identity: IdentityId, recovery: Option<Recovery>) -> Reply<()> {
+        self.writer.submit(move |tx| recovery::set(tx, identity, recovery.as_ref()))
+    }
+
+    fn recovery(&self, name: UserName) -> Reply<Option<Recovery>> {
+        self.readers.submit(move |connection| recovery::find(connection, &name))
+    }
+
+    fn purge_account(&self, identity: IdentityId) -> Reply<()> {
+        self.writer.submit(move |tx| accounts::purge(tx, identity))
     }
 
     fn account_changes(&self, after: u64) -> Reply<(u64, Vec<IdentityId>)> {

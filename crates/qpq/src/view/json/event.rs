@@ -136,6 +136,18 @@ enum What<'a> {
         by: Option<&'a str>,
         by_id: String,
     },
+    DeviceAdded {
+        who: Option<&'a str>,
+        who_id: String,
+        device: String,
+        name: &'a str,
+    },
+    DeviceRemoved {
+        who: Option<&'a str>,
+        who_id: String,
+        device: String,
+        name: &'a str,
+    },
 }
 
 /// The message that an event is about.
@@ -200,6 +212,12 @@ fn what(kind: &EventKind) -> What<'_> {
         EventKind::ExpiryChanged { by, after } => {
             What::Disappear { after: after.map(|after| after.as_secs()), by: name(by), by_id: id(by) }
         }
+        EventKind::DeviceAdded { who, device, name: called } => {
+            What::DeviceAdded { who: name(who), who_id: id(who), device: device.to_string(), name: called }
+        }
+        EventKind::DeviceRemoved { who, device, name: called } => {
+            What::DeviceRemoved { who: name(who), who_id: id(who), device: device.to_string(), name: called }
+        }
     }
 }
 
@@ -242,6 +260,13 @@ mod tests {
             (
                 EventKind::Sent { message: MessageId([1; 16]) },
                 r#"{"type":"sent","id":"01010101010101010101010101010101","#.into(),
+            ),
+            (
+                EventKind::DeviceAdded { who: bob(), device: qpq_client::DeviceId([1; 16]), name: "phone".into() },
+                format!(
+                    r#"{{"type":"device_added","who":"bob","who_id":"{two}","device":"{}","name":"phone","#,
+                    "01".repeat(16)
+                ),
             ),
             (EventKind::Gap { count: 3, reason: "r".into() }, r#"{"type":"gap","count":3,"reason":"r","#.into()),
         ];

@@ -1,0 +1,212 @@
+//! `qpq link`
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use clap::Args;
+use qpq_client::{Client, Error, Linking, PendingLink};
+use serde::Serialize;
+
+use crate::context::Ctx;
+use crate::exit::Failure;
+use crate::password;
+use crate::view::{json, qr, sanitize};
+
+/// Make this a further device of your account; or, with a code, take in a further one.
+///
+/// On the new device, in a directory without a profile: shows a code, and waits until another device of yours has taken it
+/// in. On that one: `qpq link CODE`, or /link CODE in the REPL. Both show a number, to be compared before anything happens.
+#[derive(Args)]
+pub struct Link {
+    /// The code that the new device shows.
+    #[arg(value_name = "CODE")]
+    code: Vec<String>,
+    /// Do not ask whether the numbers are the same: for scripts that compare them otherwise.
+    #[arg(long)]
+    yes: bool,
+    /// What the new device is to be called [default: the machine's name].
+    #[arg(long, value_name = "NAME")]
+    device_name: Option<String>,
+}
+
+/// `link` on the new device: the code.
+#[derive(Serialize)]
+struct CodeLine {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    code: String,
+    link: String,
+}
+
+/// `link` on both: the number.
+#[derive(Serialize)]
+struct CompareLine {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    number: String,
+    /// The account, on the new device.
+    name: Option<String>,
+    /// What the new device calls itself, on the other one.
+    device: Option<String>,
+}
+
+/// `link` on the new device: the end.
+#[derive(Serialize)]
+struct LinkedLine {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    name: String,
+    identity: String,
+    device: String,
+    groups: usize,
+    messages: u64,
+    failed: usize,
+}
+
+/// `link CODE`: the end.
+#[derive(Serialize)]
+struct ApprovedLine {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    device: String,
+}
+
+impl Link {
+    pub fn run(self, ctx: &mut Ctx) -> Result<(), Failure> {
+        let code = self.code.concat();
+        match (ctx.session.is_some(), code.as_str()) {
+            (true, "") => {
+                Err(Failure::Usage("the new device shows a code after `qpq link`: type it here as /link CODE".into()))
+            }
+            (true, "yes" | "no") => answer(ctx, code == "yes"),
+            (true, _) => offered_in_repl(ctx, &code, self.yes),
+            (false, "") => become_one(ctx, self.yes, self.device_name.as_deref()),
+            (false, _) => take_in(ctx, &code, self.yes),
+        }
+    }
+}
+
+/// The new device.
+fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(), Failure> {
+    let options = ctx.options()?;
+    if Client::exists(&options.home) {
+        let home = options.home.display();
+        return Err(Failure::Refused(format!(
+            "there is a profile in {home} already. To take in another device, type the code that it shows: `qpq link \
+             CODE`. To make this a new device, choose another directory with --home"
+        )));
+    }
+    let password = password::for_new_profile(&ctx.global)?;
+    let linking = ctx.ask(|_| Linking::begin(&options, device_name))?;
+    let (code, link) = (linking.code(), linking.link());
+    if ctx.output.json {
+        ctx.output.line(&json::line(&CodeLine { kind: "link_code", code, link }))?;
+    } else {
+        if ctx.output.is_terminal {
+            ctx.output.line(&qr::draw(&link))?;
+        }
+        ctx.output.line(&format!(
+            "on a device that you have, type within ten minutes:\n\n    /link {code}\n\n(or `qpq link CODE` there, outside of the REPL)"
+        ))?;
+    }
+    let introduced = ctx.ask(|_| linking.wait())?;
+    let (name, number) = (introduced.name().to_string(), introduced.comparison());
+    if ctx.output.json {
+        let line = CompareLine { kind: "link_compare", number, name: Some(name.clone()), device: None };
+        ctx.output.line(&json::line(&line))?;
+    } else {
+        ctx.output.line(&format!(
+            "this becomes a device of @{name} if the other one shows the same number:\n\n    {number}\n"
+        ))?;
+    }
+    // Without a person here, the one at the other device decides alone: it is they who carried the code.
+    if !yes && io::stdin().is_terminal() && !ctx.output.json && !confirmed("does the other device show it? [yes/no] ")?
+    {
+        return Err(Failure::Refused(
+            "nothing was linked. Say no on the other device, too; somebody may stand between the two".into(),
+        ));
+    }
+    let client = ctx.ask(|_| introduced.accept(&password))?;
+    ctx.adopt(client.clone());
+    ctx.begin();
+    let settled = ctx.wait("coming into your groups", |slice| client.wait_settled(slice));
+    match settled {
+        Ok(()) | Err(Failure::Client(Error::Offline(_) | Error::TimedOut(_))) => {}
+        Err(failure) => return Err(failure),
+    }
+    let (me, (groups, failed)) = (client.whoami()?, client.groups_joined()?);
+    let text = format!("@{name}: {groups} groups joined, 0 messages transferred, {failed} failed");
+    let line = LinkedLine {
+        kind: "linked",
+        name,
+        identity: me.identity.to_string(),
+        device: me.device.to_string(),
+        groups,
+        messages: 0,
+        failed,
+    };
+    ctx.output.show(&line, &text)
+}
+
+/// The device that takes in another one, from the command line.
+fn take_in(ctx: &mut Ctx, code: &str, yes: bool) -> Result<(), Failure> {
+    let client = ctx.connected()?;
+    let pending = ctx.ask(|_| client.link_offered(code))?;
+    show(ctx, &pending)?;
+    if !yes && !confirmed("does the new device show the same number? [yes/no] ")? {
+        return Err(rejected());
+    }
+    approve(ctx, &pending)
+}
+
+/// The same in the REPL: first the number, and then /link yes.
+fn offered_in_repl(ctx: &mut Ctx, code: &str, yes: bool) -> Result<(), Failure> {
+    let client = ctx.client()?;
+    let pending = ctx.ask(|_| client.link_offered(code))?;
+    show(ctx, &pending)?;
+    if yes {
+        return approve(ctx, &pending);
+    }
+    ctx.output.say("if the new device shows the same number: /link yes; otherwise /link no")?;
+    if let Some(session) = &mut ctx.session {
+        session.pending_link = Some(pending);
+    }
+    Ok(())
+}
+
+fn answer(ctx: &mut Ctx, yes: bool) -> Result<(), Failure> {
+    let pending = ctx.session.as_mut().and_then(|session| session.pending_link.take());
+    let pending = pending.ok_or_else(|| Failure::Refused("no device waits to be linked: /link CODE first".into()))?;
+    if yes { approve(ctx, &pending) } else { Err(rejected()) }
+}
+
+fn show(ctx: &Ctx, pending: &PendingLink) -> Result<(), Failure> {
+    let (number, device) = (pending.comparison(), sanitize::line(pending.device_name()));
+    let text = format!("the new device is called {device}, and must show this number:\n\n    {number}\n");
+    let device = Some(pending.device_name().to_owned());
+    ctx.output.show(&CompareLine { kind: "link_compare", number, name: None, device }, &text)
+}
+
+fn approve(ctx: &mut Ctx, pending: &PendingLink) -> Result<(), Failure> {
+    let client = ctx.client()?;
+    ctx.ask(|timeout| client.link_approve(pending, timeout))?;
+    let text = format!("{} is a device of yours now", sanitize::line(pending.device_name()));
+    ctx.output.show(&ApprovedLine { kind: "device_linked", device: pending.device_name().to_owned() }, &text)
+}
+
+fn rejected() -> Failure {
+    Failure::Refused(
+        "nothing was linked. If the numbers were different, somebody may stand between the two devices: make another code"
+            .into(),
+    )
+}
+
+/// A line of standard input; the end of it is no yes.
+pub fn confirmed(question: &str) -> Result<bool, Failure> {
+    let mut error = io::stderr();
+    // A question that cannot be shown is answered with no.
+    let _ = write!(error, "{question}").and_then(|()| error.flush());
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Failure::Refused(format!("cannot read standard input: {error}")))?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}
