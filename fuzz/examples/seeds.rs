@@ -124,7 +124,7 @@ fn group_states() {
     for (name, kind, admins) in [("group", GroupKind::Group, 2), ("direct", GroupKind::Direct, 0)] {
         let admins = (0..admins).map(|number| IdentityId([number; 32])).collect();
         let (add, remove, rename) = (Who::Members, Who::Admins, Who::Members);
-        let state = GroupState { kind, admins, add, remove, rename, name: vec![2; 40], name_key: vec![4; 60] };
+        let state = GroupState { kind, admins, add, remove, rename, name: vec![2; 40], name_key: vec![4; 60], expires_after: None };
         write("group_state", name, &state.encode());
     }
 }
@@ -148,7 +148,7 @@ fn wire() {
     let entry = Entry { log, seq: Seq(4), at: Timestamp(5), kind: EntryKind::Commit, payload: vec![1; 8] };
     let positions = [Position { log, seq: Seq(1) }, Position { log: LogId::Inbox, seq: Seq(2) }];
     let refusal = Refusal::later(Code::RateLimited, "later", Duration::from_secs(1));
-    let hello = ServerHello { protocol: 1, domain: "d".into(), software: "s".into() };
+    let hello = ServerHello { protocol: 1, domain: "d".into(), software: "s".into(), incarnation: 1, now: Timestamp(1) };
     let account = Account { name: "alice".parse().expect("a name"), manifest: vec![1; 10] };
     let all = [
         (0, built::<ids_capnp::refusal::Owned>(|b| refusal.write(b))),

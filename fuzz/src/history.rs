@@ -96,7 +96,7 @@ pub fn wake_up(store: &mut MemoryStore, now: qpq_proto::time::Timestamp) -> (Eng
     let effects = engine.handle(
         store,
         now,
-        Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1 }),
+        Input::Connected(ServerHello { protocol: 1, domain: "test".into(), software: String::new(), incarnation: 1, now: qpq_proto::time::Timestamp(0) }),
     );
     (engine, effects.expect("a store that was written by an engine is readable"))
 }

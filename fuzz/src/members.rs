@@ -68,6 +68,7 @@ impl Person {
             rename: Who::Admins,
             name: vec![1; 40],
             name_key: vec![],
+            expires_after: None,
         };
         let config = create_config(suite, &state).expect("our profile");
         let id = GroupId::from_slice(&[9; 16]);

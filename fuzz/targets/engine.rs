@@ -204,6 +204,7 @@ impl Run<'_> {
                     domain: "test".into(),
                     software: String::new(),
                     incarnation: 1,
+                    now: self.now,
                 }));
             }
             Step::Crash { before_commit } => {

@@ -18,7 +18,7 @@ struct Gateway;
 
 impl gateway::Server for Gateway {
     async fn hello(self: Rc<Self>, _: gateway::HelloParams, mut results: gateway::HelloResults) -> capnp::Result<()> {
-        let hello = ServerHello { protocol: 1, domain: "localhost".into(), software: "fuzz".into(), incarnation: 1 };
+        let hello = ServerHello { protocol: 1, domain: "localhost".into(), software: "fuzz".into(), incarnation: 1, now: qpq_proto::time::Timestamp(0) };
         hello.write(results.get().init_server());
         Ok(())
     }
