@@ -145,6 +145,9 @@ fn a_device_learns_of_groups_that_its_backup_does_not_know() {
             world.restore(1, Some(backup));
             world.connect(1);
             world.quiesce();
+            // Nobody there is known to this device: it is a request, and the name is asked for when it is accepted.
+            world.command(1, Command::Accept(after));
+            world.quiesce();
             assert_eq!(world.facts(1, after).0, "unknown", "another member told the name");
             check_health(world, &[0, 1, 2], after);
             check_health(world, &[0, 1], before);
