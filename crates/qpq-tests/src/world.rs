@@ -146,6 +146,8 @@ pub struct Person {
 
 /// What a command did.
 pub struct Done {
+    /// Whose command it was, for messages.
+    pub what: String,
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -159,7 +161,8 @@ impl Done {
 
     /// Fails unless the command exited with this code.
     pub fn exit(self, code: i32) -> Result<Self> {
-        ensure!(self.code == code, "exit code {} instead of {code}\n{}\n{}", self.code, self.stdout, self.stderr);
+        let Self { what, stdout, stderr, .. } = &self;
+        ensure!(self.code == code, "{what}\nexit code {} instead of {code}\n{stdout}\n{stderr}", self.code);
         ensure!(!self.stderr.contains("panicked"), "a panic: {}", self.stderr);
         Ok(self)
     }
@@ -203,7 +206,9 @@ impl Person {
 
     /// Runs it to its end.
     pub fn run(&self, arguments: &[&str]) -> Result<Done> {
-        finish(self.command(arguments))
+        let mut done = finish(self.command(arguments))?;
+        done.what = format!("{}: {}", self.name, arguments.join(" "));
+        Ok(done)
     }
 
     /// Runs it with another password.
@@ -270,6 +275,7 @@ pub fn finish_child(mut child: Child) -> Result<Done> {
             let _ = waiter.join();
             let Output { status, stdout, stderr } = output?;
             Ok(Done {
+                what: String::new(),
                 code: status.code().context("ended by a signal")?,
                 stdout: String::from_utf8(stdout)?,
                 stderr: String::from_utf8_lossy(&stderr).into_owned(),

@@ -11,6 +11,7 @@ mod expiry;
 mod inbox;
 mod keys;
 mod log;
+mod membership;
 mod name;
 mod people;
 mod query;

@@ -214,7 +214,7 @@ fn a_thousand_unread_messages_are_counted_found_and_read() -> Result<()> {
     bob.run(&["--timeout", "120s", "sync"])?.success()?;
     assert_eq!(bob.json(&["list"])?[0]["unread"], 1000);
     let found = bob.json(&["history", "@alice", "--search", "NUMBER 77"])?;
-    assert_eq!(found.len(), 12, "77, 177, …, 977, and 770 to 779 once each: {found:?}");
+    assert_eq!(found.len(), 19, "77, 177, …, 977, and 770 to 779");
     // To open it is to read it, and one receipt tells so.
     bob.repl(&["/switch @alice".into()])?.success()?;
     assert_eq!(bob.json(&["list"])?[0]["unread"], 0);

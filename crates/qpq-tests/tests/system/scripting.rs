@@ -106,7 +106,7 @@ fn transcripts_are_checked_and_never_replace_a_file() -> Result<()> {
     // Plain files on request.
     bob.run(&["export", "#team", &file("team.md"), "--format", "markdown"])?.success()?;
     let text = fs::read_to_string(file("team.md"))?;
-    assert!(text.starts_with("# #team\n") && text.contains("**@alice**") && text.contains("line 29"), "{text}");
+    assert!(text.starts_with("# \\#team\n") && text.contains("**@alice**") && text.contains("line 29"), "{text}");
     bob.run(&["export", "#team", &file("team.json"), "--format", "json"])?.success()?;
     let objects: Vec<serde_json::Value> =
         fs::read_to_string(file("team.json"))?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
