@@ -19,7 +19,7 @@ impl Client {
     /// # Errors
     /// [`Error::BadInput`] when it is empty, too large, or there is nobody to read it.
     pub fn send_text(&self, conversation: ConversationId, text: &str) -> Result<MessageId, Error> {
-        self.send(conversation, Body::Text(text.to_owned()), String::new(), None)
+        self.send(conversation, Body::Text(text.to_owned()), String::new(), None, None)
     }
 
     /// As [`Self::send_text`], in answer to the message with this number.
@@ -27,7 +27,23 @@ impl Client {
     /// # Errors
     /// Also [`Error::BadInput`] when there is no such message.
     pub fn reply(&self, conversation: ConversationId, number: u64, text: &str) -> Result<MessageId, Error> {
-        self.send(conversation, Body::Text(text.to_owned()), String::new(), Some(number))
+        self.send(conversation, Body::Text(text.to_owned()), String::new(), Some(number), None)
+    }
+
+    /// As [`Self::send_text`] or [`Self::reply`], but only once for each `key`: who does not know whether a message was
+    /// stored, because of a crash, says the same again and gets the id of the message that is there. A key belongs to one
+    /// conversation of one profile, and lasts as long as its message.
+    ///
+    /// # Errors
+    /// Also [`Error::BadInput`] when the key is empty or longer than 256 bytes.
+    pub fn send_once(
+        &self,
+        conversation: ConversationId,
+        text: &str,
+        in_reply_to: Option<u64>,
+        key: &str,
+    ) -> Result<MessageId, Error> {
+        self.send(conversation, Body::Text(text.to_owned()), String::new(), in_reply_to, Some(key.to_owned()))
     }
 
     pub(crate) fn send(
@@ -36,8 +52,9 @@ impl Client {
         body: Body,
         fallback: String,
         in_reply_to: Option<u64>,
+        key: Option<String>,
     ) -> Result<MessageId, Error> {
-        match self.command(Command::Send { conversation, body, fallback, in_reply_to })? {
+        match self.command(Command::Send { conversation, body, fallback, in_reply_to, key })? {
             Answer::Message(message) => Ok(message),
             other => Err(unexpected(&other)),
         }
@@ -125,6 +142,14 @@ impl Client {
     pub fn message(&self, conversation: ConversationId, number: u64) -> Result<Message, Error> {
         self.look(move |query| query.message_numbered(conversation, number))?
             .ok_or_else(|| Error::BadInput(format!("there is no message {number} here")))
+    }
+
+    /// The own message with this id; none when it is not here (any more).
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn sent_message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
+        self.look(move |query| query.sent_message(conversation, id))
     }
 
     /// How many devices of others a message in this conversation can be delivered to.

@@ -17,6 +17,7 @@ mod query;
 mod receipts;
 mod rejoin;
 mod replies;
+mod send_key;
 mod set_back;
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,8 @@ pub enum Command {
         fallback: String,
         /// The number of the message that it answers.
         in_reply_to: Option<u64>,
+        /// What this message is for its author: given again with the same key, it is not sent twice.
+        key: Option<String>,
     },
     /// React to the message with this number, or take that back.
     React {

@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::view::json;
+use crate::view::json::time::rfc3339;
 use crate::view::sanitize;
 use crate::view::table::Table;
-use crate::view::time::{Clock, rfc3339};
+use crate::view::time::Clock;
 
 /// List the devices of this account, or give one another name.
 #[derive(Args)]

@@ -1,0 +1,123 @@
+//! One request that is being carried out: whom it means, and how long it may wait.
+
+use std::time::{Duration, Instant};
+
+use qpq_client::{Client, Contact, ConversationId, Error, GroupId, UserName, WishId};
+use serde_json::Value;
+
+use crate::config::read;
+use crate::status::Failure;
+
+pub struct Call<'a> {
+    pub client: &'a Client,
+    deadline: Instant,
+    /// False: the caller does not wait for the server.
+    waits: bool,
+}
+
+/// A conversation, and how programs write it.
+pub struct Place {
+    pub id: ConversationId,
+    pub address: String,
+}
+
+impl<'a> Call<'a> {
+    pub fn new(client: &'a Client, timeout_ms: Option<Value>) -> Result<Self, Failure> {
+        let patience = match timeout_ms {
+            None | Some(Value::Null) => PATIENCE,
+            Some(value) => {
+                let milliseconds = value.as_u64().filter(|milliseconds| *milliseconds <= LONGEST_MS);
+                let wrong = || Failure::bad_input(format!("\"timeout_ms\" is a number from 0 to {LONGEST_MS}"));
+                Duration::from_millis(milliseconds.ok_or_else(wrong)?)
+            }
+        };
+        Ok(Self { client, deadline: Instant::now() + patience, waits: !patience.is_zero() })
+    }
+
+    pub fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    pub fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Waits until the server has carried out a wish, if the caller waits at all.
+    pub fn carried_out(&self, wish: WishId) -> Result<(), Failure> {
+        if self.waits { Ok(self.client.wait(wish, self.left())?) } else { Ok(()) }
+    }
+
+    /// A conversation as typed. A direct one is made when there is none yet.
+    pub fn place(&self, typed: &str) -> Result<Place, Failure> {
+        if let Some(group) = typed.strip_prefix('#') {
+            let id = self.group(group)?;
+            let address = match id {
+                ConversationId::Group(id) => format!("#{id}"),
+                ConversationId::Direct(_) => typed.to_owned(),
+            };
+            return Ok(Place { id, address });
+        }
+        let contact = self.person(typed)?;
+        let name = contact.name.as_ref().map_or_else(|| contact.identity.short(), ToString::to_string);
+        let mut id = ConversationId::Direct(contact.identity);
+        if !self.client.has_conversation(id)? {
+            id = self.client.direct(contact.identity)?;
+        }
+        Ok(Place { id, address: format!("@{name}") })
+    }
+
+    fn group(&self, typed: &str) -> Result<ConversationId, Failure> {
+        if let Ok(id) = typed.parse::<GroupId>() {
+            let id = ConversationId::Group(id);
+            if self.client.has_conversation(id)? {
+                return Ok(id);
+            }
+        }
+        Ok(self.client.group_named(typed)?)
+    }
+
+    /// Somebody as typed: whoever the name is pinned to, or else whom the server names.
+    pub fn person(&self, typed: &str) -> Result<Contact, Failure> {
+        let name = self.name(typed)?;
+        match self.client.pinned(&name)? {
+            Some(Contact { identity: old, replaced_by: Some(new), .. }) => {
+                Err(Error::TrustDecision { name, old, new }.into())
+            }
+            Some(contact) => Ok(contact),
+            None => self.ask_for(&name),
+        }
+    }
+
+    pub fn people(&self, typed: &[String]) -> Result<Vec<Contact>, Failure> {
+        typed.iter().map(|one| self.person(one)).collect()
+    }
+
+    pub fn name(&self, typed: &str) -> Result<UserName, Failure> {
+        let Some(typed) = typed.strip_prefix('@') else {
+            return Err(Failure::bad_input(format!(
+                "{typed:?}: a person is written as @user, a group as #name or # and its id"
+            )));
+        };
+        let (name, domain) = typed.split_once('@').map_or((typed, None), |(name, domain)| (name, Some(domain)));
+        Ok(self.client.name_here(&read("user", name)?, domain)?)
+    }
+
+    /// Asks the server, and waits for a connection first.
+    pub fn ask_for(&self, name: &UserName) -> Result<Contact, Failure> {
+        let interrupts = self.client.interrupts();
+        loop {
+            let generation = self.client.generation();
+            match self.client.resolve(name, self.left()) {
+                Err(Error::Offline(_)) if !self.left().is_zero() => {
+                    self.client.wait_for_events(generation, interrupts, self.left())?;
+                }
+                answer => return Ok(answer?),
+            }
+        }
+    }
+}
+
+/// As long as the command line waits.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// A day.
+const LONGEST_MS: u64 = 24 * 3600 * 1000;
