@@ -6,6 +6,8 @@ mod crash;
 mod docs;
 mod fuzz;
 mod reproduce;
+mod header;
+mod install;
 mod run;
 mod sbom;
 mod schema;
@@ -27,6 +29,8 @@ enum Task {
     Bench(bench::Args),
     Crash(crash::Args),
     Fuzz(fuzz::Args),
+    Header(header::Args),
+    Install(install::Args),
     Sim(sim::Args),
     Sbom(sbom::Args),
     Reproduce(reproduce::Args),
@@ -52,6 +56,8 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Header(args) => header::run(&args),
+        Task::Install(args) => install::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Sbom(args) => sbom::run(&args),
         Task::Reproduce(args) => reproduce::run(&args),
