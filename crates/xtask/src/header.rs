@@ -49,5 +49,5 @@ fn for_c(text: &str) -> String {
 }
 
 pub const HEADER: &str = "crates/qpq-ffi/include/qpq.h";
-const CONFIG: &str = "crates/qpq-ffi/cbindgen.toml";
+const CONFIG: &str = "crates/qpq-ffi/header.toml";
 const SOURCES: &[&str] = &["crates/qpq-ffi/src/status.rs", "crates/qpq-ffi/src/abi.rs"];

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod c;
 mod conformance;
 mod handles;
