@@ -157,6 +157,8 @@ int main(int argc, char **argv) {
         qpq_close(client);
         return 1;
     }
+    puts("ready");
+    fflush(stdout);
     struct pollfd waiting[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
     char line[65536];
     size_t have = 0;

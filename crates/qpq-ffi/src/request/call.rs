@@ -11,6 +11,7 @@ use crate::status::Failure;
 pub struct Call<'a> {
     pub client: &'a Client,
     deadline: Instant,
+    patience: Duration,
     /// False: the caller does not wait for the server.
     waits: bool,
 }
@@ -31,7 +32,17 @@ impl<'a> Call<'a> {
                 Duration::from_millis(milliseconds.ok_or_else(wrong)?)
             }
         };
-        Ok(Self { client, deadline: Instant::now() + patience, waits: !patience.is_zero() })
+        Ok(Self { client, deadline: Instant::now() + patience, patience, waits: !patience.is_zero() })
+    }
+
+    /// With all the time that the caller gave, for what comes after something long.
+    pub fn anew(&self) -> Self {
+        Self { deadline: Instant::now() + self.patience, ..*self }
+    }
+
+    /// How long the caller waits in all.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub fn left(&self) -> Duration {

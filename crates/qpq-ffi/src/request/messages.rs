@@ -1,7 +1,7 @@
 //! Messages: sending, answering, changing, reading.
 
 use qpq_client::json::{self, ChangeLine, ContactLine, InfoLine, SendLine};
-use qpq_client::{Error, MessageStatus, WishId};
+use qpq_client::{Error, MessageId, MessageStatus, WishId};
 
 use super::call::{Call, Place};
 use super::{done, list};
@@ -22,6 +22,12 @@ pub fn send(
         (None, Some(number)) => client.reply(place.id, number, text)?,
         (None, None) => client.send_text(place.id, text)?,
     };
+    confirm(call, place, id)
+}
+
+/// Tells how a message stands that is stored here.
+pub fn confirm(call: &Call<'_>, place: Place, id: MessageId) -> Result<String, Failure> {
+    let client = call.client;
     if call.waits() {
         match client.wait_sent(id, call.left()) {
             // The caller needs the id of what is stored.

@@ -1,12 +1,15 @@
 //! Requests: a JSON object with "op" in, an object of [`qpq_client::json`] out.
 
 mod call;
+mod files;
 mod groups;
 mod messages;
 mod people;
 mod profile;
 
-use qpq_client::Client;
+use std::path::PathBuf;
+
+use qpq_client::{Client, Destination};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -29,6 +32,10 @@ pub fn perform(client: &Client, json: &str) -> Result<String, Failure> {
 
         Request::Send { conversation, text, reply_to, key } => {
             messages::send(&call, &conversation, &text, reply_to, key.as_deref())
+        }
+        Request::SendFile { conversation, path } => files::send(&call, &conversation, &path),
+        Request::Download { conversation, number, directory, name, replace } => {
+            files::download(&call, &conversation, number, Destination { directory, name, replace })
         }
         Request::React { conversation, number, emoji, remove } => {
             messages::react(&call, &conversation, number, &emoji, remove)
@@ -90,6 +97,19 @@ enum Request {
         reply_to: Option<u64>,
         /// Sent once, however often it is asked for with the same key.
         key: Option<String>,
+    },
+    SendFile {
+        conversation: String,
+        path: PathBuf,
+    },
+    Download {
+        conversation: String,
+        number: u64,
+        directory: PathBuf,
+        /// Another one than the sender's.
+        name: Option<String>,
+        #[serde(default)]
+        replace: bool,
     },
     React {
         conversation: String,

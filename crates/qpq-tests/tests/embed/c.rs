@@ -138,7 +138,9 @@ impl Chat {
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| heard.send(line))
         });
-        Ok(Self { child, stdin, lines })
+        let mut chat = Self { child, stdin, lines };
+        chat.hears("ready")?;
+        Ok(chat)
     }
 
     fn say(&mut self, line: &str) -> Result<()> {

@@ -40,6 +40,11 @@ fn rich_messages() -> Result<()> {
     play("rich-messages")
 }
 
+#[test]
+fn files() -> Result<()> {
+    play("files")
+}
+
 /// Somebody added a file and forgot the test of it.
 #[test]
 fn every_scenario_is_played() -> Result<()> {
