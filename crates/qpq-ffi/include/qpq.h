@@ -111,6 +111,10 @@ enum qpq_status
      */
     QPQ_STATUS_PROFILE_IN_USE = 52,
     /**
+     * "file_exists": a download does not replace what is there, unless the request says so.
+     */
+    QPQ_STATUS_FILE_EXISTS = 53,
+    /**
      * "unknown_user": nobody on the server has that name.
      */
     QPQ_STATUS_UNKNOWN_USER = 60,

@@ -5,9 +5,10 @@ mod ci;
 mod crash;
 mod docs;
 mod fuzz;
-mod reproduce;
 mod header;
 mod install;
+mod python;
+mod reproduce;
 mod run;
 mod sbom;
 mod schema;
@@ -31,6 +32,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Header(header::Args),
     Install(install::Args),
+    Python(python::Args),
     Sim(sim::Args),
     Sbom(sbom::Args),
     Reproduce(reproduce::Args),
@@ -58,6 +60,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Header(args) => header::run(&args),
         Task::Install(args) => install::run(&args),
+        Task::Python(args) => python::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Sbom(args) => sbom::run(&args),
         Task::Reproduce(args) => reproduce::run(&args),
