@@ -4,6 +4,8 @@
 //! Requests, replies and events cross as JSON, in the objects of [`qpq_client::json`]. Handles are numbers in a table, so
 //! that a stale one is an error and never a wild pointer, and no panic crosses. [`abi`] has all the `unsafe` of the product.
 
+#![cfg_attr(test, allow(clippy::expect_used, clippy::panic))]
+
 pub mod abi;
 mod config;
 mod consumer;

@@ -53,8 +53,7 @@ fn environment() -> Result<Option<PathBuf>> {
         }
     }
     let bin = fs::canonicalize(bin)?;
-    let is_there = |tool: &&str| bin.join(tool).exists();
-    if ["maturin", "mypy", "pytest"].iter().all(|tool| is_there(&tool)) {
+    if ["maturin", "mypy", "pytest"].iter().all(|tool| bin.join(tool).exists()) {
         return Ok(Some(bin));
     }
     let installed = Command::new(bin.join("pip")).args(["install", "--quiet"]).args(TOOLS).status()?;
