@@ -326,7 +326,7 @@ impl Run<'_> {
         // A wish may be refused; then nothing has happened.
         match self.engine.handle(&mut self.store, self.now, Input::Command(command)) {
             Ok(effects) => {
-                if effects.iter().any(|effect| matches!(effect, Effect::Answer(Answer::Message(_)))) {
+                if effects.iter().any(|effect| matches!(effect, Effect::Answer(Answer::Message { .. }))) {
                     self.sent.extend(text);
                 }
                 self.carry_out(effects);

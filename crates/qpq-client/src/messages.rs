@@ -19,7 +19,7 @@ impl Client {
     /// # Errors
     /// [`Error::BadInput`] when it is empty, too large, or there is nobody to read it.
     pub fn send_text(&self, conversation: ConversationId, text: &str) -> Result<MessageId, Error> {
-        self.send(conversation, Body::Text(text.to_owned()), String::new(), None, None)
+        Ok(self.store_text(conversation, text, None, None)?.0)
     }
 
     /// As [`Self::send_text`], in answer to the message with this number.
@@ -27,35 +27,25 @@ impl Client {
     /// # Errors
     /// Also [`Error::BadInput`] when there is no such message.
     pub fn reply(&self, conversation: ConversationId, number: u64, text: &str) -> Result<MessageId, Error> {
-        self.send(conversation, Body::Text(text.to_owned()), String::new(), Some(number), None)
+        Ok(self.store_text(conversation, text, Some(number), None)?.0)
     }
 
-    /// As [`Self::send_text`] or [`Self::reply`], but only once for each `key`: who does not know whether a message was
-    /// stored, because of a crash, says the same again and gets the id of the message that is there. A key belongs to one
-    /// conversation of one profile, and lasts as long as its message.
+    /// As [`Self::send_text`] or [`Self::reply`], and tells the message's number as well. With a `key`, only once for each
+    /// key: who does not know whether a message was stored, because of a crash, says the same again and gets the message
+    /// that is there. A key belongs to one conversation of one profile, and lasts as long as its message.
     ///
     /// # Errors
     /// Also [`Error::BadInput`] when the key is empty or longer than 256 bytes.
-    pub fn send_once(
+    pub fn store_text(
         &self,
         conversation: ConversationId,
         text: &str,
         in_reply_to: Option<u64>,
-        key: &str,
-    ) -> Result<MessageId, Error> {
-        self.send(conversation, Body::Text(text.to_owned()), String::new(), in_reply_to, Some(key.to_owned()))
-    }
-
-    pub(crate) fn send(
-        &self,
-        conversation: ConversationId,
-        body: Body,
-        fallback: String,
-        in_reply_to: Option<u64>,
-        key: Option<String>,
-    ) -> Result<MessageId, Error> {
+        key: Option<&str>,
+    ) -> Result<(MessageId, u64), Error> {
+        let (body, fallback, key) = (Body::Text(text.to_owned()), String::new(), key.map(str::to_owned));
         match self.command(Command::Send { conversation, body, fallback, in_reply_to, key })? {
-            Answer::Message(message) => Ok(message),
+            Answer::Message { id, number } => Ok((id, number)),
             other => Err(unexpected(&other)),
         }
     }

@@ -73,6 +73,19 @@ impl Client {
         self.look(move |query| query.pinned(&name))
     }
 
+    /// As [`Self::pinned`], and whether there is a conversation with them.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn pinned_conversation(&self, name: &UserName) -> Result<Option<(Contact, bool)>, Error> {
+        let name = name.clone();
+        self.look(move |query| {
+            let Some(contact) = query.pinned(&name)? else { return Ok(None) };
+            let is_there = query.has_conversation(ConversationId::Direct(contact.identity))?;
+            Ok(Some((contact, is_there)))
+        })
+    }
+
     /// What is known of an identity.
     ///
     /// # Errors

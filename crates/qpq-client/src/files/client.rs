@@ -93,7 +93,7 @@ impl Client {
             in_reply_to: None,
             key: None,
         })? {
-            Answer::Message(message) => Ok(message),
+            Answer::Message { id, .. } => Ok(id),
             other => Err(Error::Internal(format!("an answer of another kind: {other:?}"))),
         }
     }

@@ -120,8 +120,10 @@ impl Ctx<'_> {
             Some(key) => send_key::message_id(&self.account, id, key)?,
             None => MessageId(random()?),
         };
-        if key.is_some() && self.store.message(id, self.account.identity, message)?.is_some() {
-            return Ok(Answer::Message(message));
+        if key.is_some()
+            && let Some(stored) = self.store.message(id, self.account.identity, message)?
+        {
+            return Ok(Answer::Message { id: message, number: stored.number });
         }
         let mut conversation = self.existing(id)?;
         let in_reply_to = in_reply_to.map(|number| self.quoted(id, number)).transpose()?;
@@ -152,7 +154,7 @@ impl Ctx<'_> {
             content: content.encode(),
         })?;
         self.wish(id, WishKind::Send { message: content.id }, Duration::ZERO)?;
-        Ok(Answer::Message(content.id))
+        Ok(Answer::Message { id: content.id, number: conversation.last_number })
     }
 
     /// Those that nobody went on with are forgotten, too: the server has forgotten them before.

@@ -217,7 +217,11 @@ pub enum Answer {
         id: ConversationId,
         wish: Option<u64>,
     },
-    Message(MessageId),
+    /// It is stored.
+    Message {
+        id: MessageId,
+        number: u64,
+    },
     /// The name is pinned and cannot be looked up right now.
     Offline,
 }

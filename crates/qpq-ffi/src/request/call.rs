@@ -68,10 +68,15 @@ impl<'a> Call<'a> {
             };
             return Ok(Place { id, address });
         }
-        let contact = self.person(typed)?;
+        let name = self.name(typed)?;
+        let (contact, is_there) = match self.client.pinned_conversation(&name)? {
+            Some(known) => known,
+            None => (self.ask_for(&name)?, false),
+        };
+        let contact = decided(name, contact)?;
         let name = contact.name.as_ref().map_or_else(|| contact.identity.short(), ToString::to_string);
         let mut id = ConversationId::Direct(contact.identity);
-        if !self.client.has_conversation(id)? {
+        if !is_there {
             id = self.client.direct(contact.identity)?;
         }
         Ok(Place { id, address: format!("@{name}") })
@@ -90,13 +95,11 @@ impl<'a> Call<'a> {
     /// Somebody as typed: whoever the name is pinned to, or else whom the server names.
     pub fn person(&self, typed: &str) -> Result<Contact, Failure> {
         let name = self.name(typed)?;
-        match self.client.pinned(&name)? {
-            Some(Contact { identity: old, replaced_by: Some(new), .. }) => {
-                Err(Error::TrustDecision { name, old, new }.into())
-            }
-            Some(contact) => Ok(contact),
-            None => self.ask_for(&name),
-        }
+        let contact = match self.client.pinned(&name)? {
+            Some(contact) => contact,
+            None => self.ask_for(&name)?,
+        };
+        decided(name, contact)
     }
 
     pub fn people(&self, typed: &[String]) -> Result<Vec<Contact>, Failure> {
@@ -125,6 +128,14 @@ impl<'a> Call<'a> {
                 answer => return Ok(answer?),
             }
         }
+    }
+}
+
+/// Nobody is meant by a name about which the user has to decide first.
+fn decided(name: UserName, contact: Contact) -> Result<Contact, Failure> {
+    match contact.replaced_by {
+        Some(new) => Err(Error::TrustDecision { name, old: contact.identity, new }.into()),
+        None => Ok(contact),
     }
 }
 

@@ -16,12 +16,14 @@ pub fn send(
     key: Option<&str>,
 ) -> Result<String, Failure> {
     let place = call.place(conversation)?;
-    let client = call.client;
-    let id = match (key, reply_to) {
-        (Some(key), reply_to) => client.send_once(place.id, text, reply_to, key)?,
-        (None, Some(number)) => client.reply(place.id, number, text)?,
-        (None, None) => client.send_text(place.id, text)?,
-    };
+    let (id, number) = call.client.store_text(place.id, text, reply_to, key)?;
+    if key.is_none() && !call.waits() {
+        // It is new: there is nothing to look up.
+        let (kind, id) = ("send", id.to_string());
+        let line =
+            SendLine { kind, id, conversation: place.address, status: "waiting", number: Some(number), sha256: None };
+        return Ok(json::line(&line));
+    }
     confirm(call, place, id)
 }
 

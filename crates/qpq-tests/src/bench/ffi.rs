@@ -36,28 +36,29 @@ pub fn run() -> Result<Measured> {
 /// Rounds of a few messages each, so that a disk that changes its mind does so for both.
 fn in_turns(client: &Client, handle: Handle) -> Result<Figure> {
     let notepad = client.direct(client.whoami()?.identity)?;
-    let note = json!({"op": "send", "conversation": "@me", "text": TEXT, "timeout_ms": 0});
+    let note = json!({"op": "send", "conversation": "@c", "text": TEXT, "timeout_ms": 0});
+    let settle = || handle.request(&json!({"op": "sync", "timeout_ms": 60_000})).map_err(refused);
+    handle.request(&note).map_err(refused)?;
     let (mut in_rust, mut in_c) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         client.wait_settled(PATIENCE)?;
+        settle()?;
+        let began = Instant::now();
         for _ in 0..IN_A_ROUND {
-            let began = Instant::now();
             client.send_text(notepad, TEXT)?;
-            in_rust.push(began.elapsed().as_secs_f64() * 1e6);
         }
+        in_rust.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(IN_A_ROUND));
         client.wait_settled(PATIENCE)?;
-        handle.request(&json!({"op": "sync"})).map_err(refused)?;
+        let began = Instant::now();
         for _ in 0..IN_A_ROUND {
-            let began = Instant::now();
             handle.request(&note).map_err(refused)?;
-            in_c.push(began.elapsed().as_secs_f64() * 1e6);
         }
-        handle.request(&json!({"op": "sync"})).map_err(refused)?;
+        in_c.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(IN_A_ROUND));
     }
     let (in_rust, in_c) = (median(&mut in_rust), median(&mut in_c));
     Ok(Figure {
         name: "ffi: send".into(),
-        measured: format!("{in_c:.0} µs through C"),
+        measured: format!("{in_c:.0} µs a message through C"),
         limit: format!("{in_rust:.0} µs through Rust"),
         ratio: in_c / in_rust,
         target: Target::AtMost(1.1),
@@ -104,8 +105,8 @@ fn refused(error: Value) -> anyhow::Error {
 
 const TEXT: &str = "a message of the length that people write to each other, more or less, on most days";
 const ROUNDS: u32 = 20;
-const IN_A_ROUND: u32 = 25;
-const WARM_UP: u32 = 4_000;
+const IN_A_ROUND: u32 = 50;
+const WARM_UP: u32 = 10_000;
 const MESSAGES: u32 = 10_000;
 const IN_A_BATCH: u32 = 100;
 /// 10,000 leaked messages of any kind would be several times as much.
