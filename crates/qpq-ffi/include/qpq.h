@@ -86,7 +86,7 @@ enum qpq_status
      */
     QPQ_STATUS_NAME_TAKEN = 32,
     /**
-     * "device_unknown": no account on the server lists this device.
+     * "device_unknown": no account on the server lists this device (any more).
      */
     QPQ_STATUS_DEVICE_UNKNOWN = 33,
     /**

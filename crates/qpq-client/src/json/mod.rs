@@ -4,11 +4,13 @@
 //! Fields are only ever added. Ids are hexadecimal, times are RFC 3339 in UTC with milliseconds, a conversation is
 //! named as one would type it: `@bob` or `#` and the group's id.
 
+mod device;
 mod event;
 mod message;
 mod objects;
 pub mod time;
 
+pub use device::{DeviceLine, device};
 pub use event::event;
 pub use message::{MessageLine, message, message_line};
 pub use objects::{

@@ -1,6 +1,7 @@
 //! Requests: a JSON object with "op" in, an object of [`qpq_client::json`] out.
 
 mod call;
+mod devices;
 mod files;
 mod groups;
 mod messages;
@@ -28,6 +29,9 @@ pub fn perform(client: &Client, json: &str) -> Result<String, Failure> {
         Request::Sync {} => profile::sync(&call),
         Request::Doctor {} => profile::doctor(&call),
         Request::Mend { conversation } => profile::mend(&call, &conversation),
+        Request::Devices {} => devices::list(&call),
+        Request::DeviceRename { device, name } => devices::rename(&call, device.as_deref(), &name),
+        Request::DeviceUnlink { device } => devices::unlink(&call, &device),
         Request::TypingNotify { on } => profile::typing_notify(&call, on),
 
         Request::Send { conversation, text, reply_to, key } => {
@@ -87,6 +91,15 @@ enum Request {
     Doctor {},
     Mend {
         conversation: String,
+    },
+    Devices {},
+    DeviceRename {
+        /// Its id; without one, this device.
+        device: Option<String>,
+        name: String,
+    },
+    DeviceUnlink {
+        device: String,
     },
     TypingNotify {
         on: Option<bool>,

@@ -45,6 +45,11 @@ fn files() -> Result<()> {
     play("files")
 }
 
+#[test]
+fn devices() -> Result<()> {
+    play("devices")
+}
+
 /// Somebody added a file and forgot the test of it.
 #[test]
 fn every_scenario_is_played() -> Result<()> {

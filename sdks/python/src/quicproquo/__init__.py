@@ -32,6 +32,7 @@ from .errors import (
 from .objects import (
     Contact,
     Conversation,
+    Device,
     Download,
     Event,
     Group,
@@ -50,6 +51,7 @@ __all__ = [
     "Closed",
     "Contact",
     "Conversation",
+    "Device",
     "Download",
     "Error",
     "Event",

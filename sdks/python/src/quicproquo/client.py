@@ -15,6 +15,7 @@ from ._feed import Events, Feed
 from .objects import (
     Contact,
     Conversation,
+    Device,
     Download,
     Event,
     Group,
@@ -304,6 +305,18 @@ class Client:
     async def status(self) -> Status:
         """How things stand."""
         return Status._of(await self.request("status"))
+
+    async def devices(self) -> list[Device]:
+        """The devices of this account."""
+        return [Device._of(raw) for raw in (await self.request("devices"))["items"]]
+
+    async def rename_device(self, name: str, device: str | None = None, *, timeout: float | None = None) -> Device:
+        """Gives a device (its id; this one if left out) another name."""
+        return Device._of(await self.request("device_rename", timeout=timeout, **_given(name=name, device=device)))
+
+    async def unlink_device(self, device: str, *, timeout: float | None = None) -> Device:
+        """Locks another device of this account out."""
+        return Device._of(await self.request("device_unlink", timeout=timeout, device=device))
 
     async def sync(self, *, timeout: float | None = None) -> None:
         """Waits until everything has been sent and taken."""

@@ -51,6 +51,15 @@ class Status(_Object):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Device(_Object):
+    """A device of the own account; ``this`` is the one in use."""
+
+    id: str
+    name: str
+    this: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sent(_Object):
     """A message that is stored. ``status`` is ``sent`` when the server has it, otherwise ``waiting``."""
 
