@@ -11,22 +11,21 @@ use anyhow::{Context as _, Result, bail, ensure};
 use qpq_tests::world::{PASSWORD, Server, binaries, wait};
 use tempfile::TempDir;
 
-/// What `cargo xtask install` makes, once for all tests here.
+/// What `cargo xtask install` makes, once for all tests here; in cargo's own folder for such things, which it replaces the next
+/// time.
 pub fn installed() -> &'static Path {
-    static INSTALLED: OnceLock<TempDir> = OnceLock::new();
-    INSTALLED
-        .get_or_init(|| {
-            let prefix = tempfile::tempdir().expect("a folder");
-            let mut install = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-            install.args(["run", "--quiet", "--locked", "--package", "xtask", "--", "install", "--prefix"]);
-            install.arg(prefix.path()).current_dir(workspace()).stdout(Stdio::null());
-            if binaries().ends_with("debug") {
-                install.arg("--debug");
-            }
-            assert!(install.status().expect("cargo is there").success(), "the library cannot be installed");
-            prefix
-        })
-        .path()
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+        let mut install = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+        install.args(["run", "--quiet", "--locked", "--package", "xtask", "--", "install", "--prefix"]);
+        install.arg(&prefix).current_dir(workspace()).stdout(Stdio::null());
+        if binaries().ends_with("debug") {
+            install.arg("--debug");
+        }
+        assert!(install.status().expect("cargo is there").success(), "the library cannot be installed");
+        prefix
+    })
 }
 
 fn workspace() -> PathBuf {
