@@ -340,14 +340,6 @@ impl Client {
             .ok_or_else(|| Error::UnknownConversation("it is not known here".into()))
     }
 
-    /// Whether there is one.
-    ///
-    /// # Errors
-    /// As [`Self::whoami`].
-    pub fn has_conversation(&self, id: ConversationId) -> Result<bool, Error> {
-        self.look(move |query| query.has_conversation(id))
-    }
-
     /// Members, epoch and suite.
     ///
     /// # Errors

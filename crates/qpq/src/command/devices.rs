@@ -6,7 +6,6 @@ use qpq_client::{Client, DeviceId, Error, OwnDevice};
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::view::json;
-use crate::view::json::time::rfc3339;
 use crate::view::sanitize;
 use crate::view::table::Table;
 use crate::view::time::Clock;
