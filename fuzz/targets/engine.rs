@@ -304,7 +304,7 @@ impl Run<'_> {
                 let own = format!("own {number}");
                 text = Some(own.clone());
                 let (body, fallback) = (Body::Text(own), String::new());
-                Command::Send { conversation: conversation(which), body, fallback }
+                Command::Send { conversation: conversation(which), body, fallback, in_reply_to: None, key: None }
             }
             Wish::Direct(who) => Command::Direct(person(who)),
             Wish::Group(who) => {
