@@ -304,7 +304,7 @@ impl Run<'_> {
                 let own = format!("own {number}");
                 text = Some(own.clone());
                 let (body, fallback) = (Body::Text(own), String::new());
-                Command::Send { conversation: conversation(which), body, fallback }
+                Command::Send { conversation: conversation(which), body, fallback, in_reply_to: None, key: None }
             }
             Wish::Direct(who) => Command::Direct(person(who)),
             Wish::Group(who) => {
@@ -326,7 +326,7 @@ impl Run<'_> {
         // A wish may be refused; then nothing has happened.
         match self.engine.handle(&mut self.store, self.now, Input::Command(command)) {
             Ok(effects) => {
-                if effects.iter().any(|effect| matches!(effect, Effect::Answer(Answer::Message(_)))) {
+                if effects.iter().any(|effect| matches!(effect, Effect::Answer(Answer::Message { .. }))) {
                     self.sent.extend(text);
                 }
                 self.carry_out(effects);

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::files::BlobAnswered;
 use crate::link::{self, News, Order};
 use crate::profile::Profile;
+use crate::readiness::Bell;
 use crate::store::{Database, Tx};
 use crate::waiter::Waiter;
 use crate::wire::{BlobCall, DeviceKey};
@@ -73,7 +75,11 @@ pub struct Shared {
     pub connection: Mutex<Connection>,
     /// Grows when the event queue has grown.
     events: Mutex<u64>,
+    /// Also tells of interrupts.
     events_grew: Condvar,
+    interrupts: AtomicU64,
+    /// Of event loops that wait.
+    bells: Mutex<Vec<Weak<Bell>>>,
     /// Who was typing where, and when that was heard.
     typing: Mutex<HashMap<(ConversationId, IdentityId), Instant>>,
 }
@@ -84,10 +90,46 @@ impl Shared {
         *self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until it has grown again.
-    pub fn wait_for_events(&self, generation: u64, timeout: Duration) {
+    /// Waits until it has grown again, or somebody interrupts.
+    pub fn wait_for_events(&self, generation: u64, interrupts: u64, timeout: Duration) -> Result<(), Error> {
         let guard = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = self.events_grew.wait_timeout_while(guard, timeout, |now| *now == generation);
+        let is_quiet = |now: &mut u64| *now == generation && self.interrupts() == interrupts;
+        drop(self.events_grew.wait_timeout_while(guard, timeout, is_quiet));
+        self.check_interrupts(interrupts)
+    }
+
+    /// How often somebody has interrupted.
+    pub fn interrupts(&self) -> u64 {
+        self.interrupts.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody has interrupted since then.
+    pub fn check_interrupts(&self, since: u64) -> Result<(), Error> {
+        if self.interrupts() == since { Ok(()) } else { Err(Error::Interrupted) }
+    }
+
+    /// Ends all waiting.
+    pub fn interrupt(&self) {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        self.interrupts.fetch_add(1, Ordering::SeqCst);
+        drop(events);
+        self.events_grew.notify_all();
+        self.ring();
+    }
+
+    /// Rings this bell whenever the queue has grown, for as long as somebody holds it.
+    pub fn add_bell(&self, bell: &Arc<Bell>) {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(bell));
+    }
+
+    fn ring(&self) {
+        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+        bells.retain(|bell| {
+            bell.upgrade().is_some_and(|bell| {
+                bell.ring();
+                true
+            })
+        });
     }
 
     fn is_typing(&self, conversation: ConversationId, who: IdentityId) {
@@ -112,6 +154,7 @@ impl Shared {
     fn grew(&self) {
         *self.events.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.events_grew.notify_all();
+        self.ring();
     }
 
     /// The state of the connection.

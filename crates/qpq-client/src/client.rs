@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qpq_core::engine::{Answer, Command, Query};
 use qpq_core::store::rows::WishKind;
@@ -160,7 +160,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Offline`] (with the reason) or [`Error::TimedOut`] after `timeout`; at once when the server's
-    /// certificate or this device is refused.
+    /// certificate or this device is refused, or after [`Self::interrupt`].
     pub fn wait_settled(&self, timeout: Duration) -> Result<(), Error> {
         let (answer, settled) = waiter();
         self.turn(Turn::AwaitSettled(answer))?;
@@ -331,6 +331,15 @@ impl Client {
         self.look(|query| query.conversations())
     }
 
+    /// One conversation.
+    ///
+    /// # Errors
+    /// [`Error::UnknownConversation`].
+    pub fn conversation(&self, id: ConversationId) -> Result<Conversation, Error> {
+        self.look(move |query| query.conversation(id))?
+            .ok_or_else(|| Error::UnknownConversation("it is not known here".into()))
+    }
+
     /// Members, epoch and suite.
     ///
     /// # Errors
@@ -362,9 +371,35 @@ impl Client {
         EventStream::from_now(self.clone(), consumer)
     }
 
+    /// Grows when there may be new events; for [`Self::wait_for_events`].
+    pub fn generation(&self) -> u64 {
+        self.inner.shared.generation()
+    }
+
+    /// How often there was an interrupt; for [`Self::wait_for_events`].
+    pub fn interrupts(&self) -> u64 {
+        self.inner.shared.interrupts()
+    }
+
+    /// Waits until there may be more events than at `generation`, or until `timeout` is over. For those who wait without
+    /// holding an [`EventStream`], which several of them share.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when somebody has interrupted since `interrupts`.
+    pub fn wait_for_events(&self, generation: u64, interrupts: u64, timeout: Duration) -> Result<(), Error> {
+        self.inner.shared.wait_for_events(generation, interrupts, timeout)
+    }
+
+    /// Ends all waiting that goes on at this moment in other threads with [`Error::Interrupted`]. Calls that begin later wait
+    /// as usual.
+    pub fn interrupt(&self) {
+        self.inner.shared.interrupt();
+    }
+
     /// Ends connection and threads, and releases the profile, whatever handles are left: they answer `Closed`.
     pub fn close(self) {
         self.inner.stop();
+        self.interrupt();
     }
 
     pub(crate) fn profile(&self) -> &Profile {
@@ -409,19 +444,39 @@ impl Client {
 
     /// Waits in slices, so that trouble that no waiting helps against is reported at once.
     pub(crate) fn wait_for<T>(&self, answer: &Awaited<T>, timeout: Duration) -> Result<T, Error> {
-        let deadline = std::time::Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
+        let interrupts = self.shared().interrupts();
         loop {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             match answer.recv_timeout(left.min(SLICE)) {
                 Ok(answer) => return Ok(answer),
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::Closed),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.shared().check_interrupts(interrupts)?;
             if let Some(trouble) = self.fatal_trouble() {
                 return Err(trouble);
             }
             if left.is_zero() {
                 return Err(self.trouble(timeout));
+            }
+        }
+    }
+
+    /// Waits whatever the connection is like; none when the time is over or nobody will answer.
+    pub(crate) fn await_unless_interrupted<T>(
+        &self,
+        answer: &Awaited<T>,
+        timeout: Duration,
+    ) -> Result<Option<T>, Error> {
+        let deadline = Instant::now() + timeout;
+        let interrupts = self.shared().interrupts();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match answer.recv_timeout(left.min(SLICE)) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() => self.shared().check_interrupts(interrupts)?,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Ok(None),
             }
         }
     }

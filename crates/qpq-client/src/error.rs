@@ -79,6 +79,9 @@ pub enum Error {
     Internal(String),
     #[error("the client is closed")]
     Closed,
+    /// [`crate::Client::interrupt`]
+    #[error("interrupted; what was stored goes on by itself")]
+    Interrupted,
 }
 
 impl From<qpq_io::Error> for Error {

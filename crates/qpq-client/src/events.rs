@@ -38,7 +38,7 @@ impl EventStream {
         if known.is_none() {
             // Stored even when nothing has happened yet, or it would begin anew the next time.
             stream.position = last;
-            stream.store()?;
+            stream.store(last)?;
         }
         Ok(stream)
     }
@@ -46,9 +46,10 @@ impl EventStream {
     /// The next event after the last one returned. Waits up to `timeout`; `None` when nothing came.
     ///
     /// # Errors
-    /// The client was closed, or its database cannot be read.
+    /// The client was closed or interrupted, or its database cannot be read.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
         let deadline = Instant::now() + timeout;
+        let interrupts = self.client.shared().interrupts();
         loop {
             if let Some(event) = self.buffer.pop_front() {
                 self.position = event.position;
@@ -67,7 +68,7 @@ impl EventStream {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.client.shared().wait_for_events(generation, left);
+            self.client.shared().wait_for_events(generation, interrupts, left)?;
         }
     }
 
@@ -76,11 +77,22 @@ impl EventStream {
     /// # Errors
     /// The client was closed, or its database cannot be written.
     pub fn acknowledge(&mut self) -> Result<(), Error> {
-        if self.acknowledged == self.position { Ok(()) } else { self.store() }
+        self.acknowledge_to(self.position)
     }
 
-    fn store(&mut self) -> Result<(), Error> {
-        let position = self.position;
+    /// Stores that everything up to this position ([`Event::position`]) has been dealt with. What was acknowledged before stays
+    /// so.
+    ///
+    /// # Errors
+    /// Also [`Error::BadInput`] for a position that has not been returned.
+    pub fn acknowledge_to(&mut self, position: u64) -> Result<(), Error> {
+        if position > self.position {
+            return Err(Error::BadInput(format!("event {position} has not been read, only up to {}", self.position)));
+        }
+        if position <= self.acknowledged { Ok(()) } else { self.store(position) }
+    }
+
+    fn store(&mut self, position: u64) -> Result<(), Error> {
         if let Some(consumer) = self.consumer.clone() {
             self.client.command(Command::MoveConsumer { consumer, position })?;
         }

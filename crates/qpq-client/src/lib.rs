@@ -9,6 +9,8 @@ mod contact_link;
 mod error;
 mod events;
 mod files;
+mod groups;
+pub mod json;
 mod link;
 mod linking;
 mod messages;
@@ -16,6 +18,9 @@ mod options;
 mod own_account;
 mod people;
 mod profile;
+mod readiness;
+#[cfg(any(test, feature = "testing"))]
+pub mod samples;
 mod signup;
 mod store;
 mod transcript;
@@ -29,6 +34,7 @@ pub use events::EventStream;
 pub use files::{Destination, Downloaded, Progress, Step, Stored, safe_name};
 pub use linking::{Introduced, Linking, PendingLink};
 pub use options::Options;
+pub use readiness::Readiness;
 pub use transcript::{TranscriptFile, verify_transcript};
 
 pub use qpq_core::view::{

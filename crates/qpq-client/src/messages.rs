@@ -19,7 +19,7 @@ impl Client {
     /// # Errors
     /// [`Error::BadInput`] when it is empty, too large, or there is nobody to read it.
     pub fn send_text(&self, conversation: ConversationId, text: &str) -> Result<MessageId, Error> {
-        self.send(conversation, Body::Text(text.to_owned()), String::new(), None)
+        Ok(self.store_text(conversation, text, None, None)?.0)
     }
 
     /// As [`Self::send_text`], in answer to the message with this number.
@@ -27,18 +27,25 @@ impl Client {
     /// # Errors
     /// Also [`Error::BadInput`] when there is no such message.
     pub fn reply(&self, conversation: ConversationId, number: u64, text: &str) -> Result<MessageId, Error> {
-        self.send(conversation, Body::Text(text.to_owned()), String::new(), Some(number))
+        Ok(self.store_text(conversation, text, Some(number), None)?.0)
     }
 
-    pub(crate) fn send(
+    /// As [`Self::send_text`] or [`Self::reply`], and tells the message's number as well. With a `key`, only once for each
+    /// key: who does not know whether a message was stored, because of a crash, says the same again and gets the message
+    /// that is there. A key belongs to one conversation of one profile, and lasts as long as its message.
+    ///
+    /// # Errors
+    /// Also [`Error::BadInput`] when the key is empty or longer than 256 bytes.
+    pub fn store_text(
         &self,
         conversation: ConversationId,
-        body: Body,
-        fallback: String,
+        text: &str,
         in_reply_to: Option<u64>,
-    ) -> Result<MessageId, Error> {
-        match self.command(Command::Send { conversation, body, fallback, in_reply_to })? {
-            Answer::Message(message) => Ok(message),
+        key: Option<&str>,
+    ) -> Result<(MessageId, u64), Error> {
+        let (body, fallback, key) = (Body::Text(text.to_owned()), String::new(), key.map(str::to_owned));
+        match self.command(Command::Send { conversation, body, fallback, in_reply_to, key })? {
+            Answer::Message { id, number } => Ok((id, number)),
             other => Err(unexpected(&other)),
         }
     }
@@ -125,6 +132,14 @@ impl Client {
     pub fn message(&self, conversation: ConversationId, number: u64) -> Result<Message, Error> {
         self.look(move |query| query.message_numbered(conversation, number))?
             .ok_or_else(|| Error::BadInput(format!("there is no message {number} here")))
+    }
+
+    /// The own message with this id; none when it is not here (any more).
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn sent_message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
+        self.look(move |query| query.sent_message(conversation, id))
     }
 
     /// How many devices of others a message in this conversation can be delivered to.

@@ -18,10 +18,9 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::TrustDecision`] when the name now belongs to another identity, [`Error::UnknownUser`],
-    /// [`Error::Offline`] for a name that was never looked up.
+    /// [`Error::Offline`] for a name that was never looked up, [`Error::Interrupted`].
     pub fn resolve(&self, name: &UserName, timeout: Duration) -> Result<Contact, Error> {
-        let asked = name.clone();
-        let pinned = self.look(move |query| query.pinned(&asked))?;
+        let pinned = self.pinned(name)?;
         if let Some(contact) = &pinned
             && contact.is_self
         {
@@ -29,9 +28,9 @@ impl Client {
         }
         let (answer, looked_up) = waiter();
         self.turn(Turn::LookUp(name.clone(), answer))?;
-        let looked_up = looked_up.recv_timeout(timeout).unwrap_or(None);
+        let looked_up = self.await_unless_interrupted(&looked_up, timeout)?.flatten();
         match (looked_up, pinned) {
-            (Some(Ok(identity)), _) => self.look(move |query| query.view(identity)),
+            (Some(Ok(identity)), _) => self.contact(identity),
             (Some(Err(LookUpError::Changed { old, new })), _) => {
                 Err(Error::TrustDecision { name: name.clone(), old, new })
             }
@@ -43,6 +42,56 @@ impl Client {
             (None, Some(contact)) => Ok(contact),
             (None, None) => Err(self.trouble(timeout)),
         }
+    }
+
+    /// What somebody who is typed as `@name` or `@name@domain` is called at this profile's server. `me` is oneself.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for another server's domain.
+    pub fn name_here(&self, name: &UserName, domain: Option<&str>) -> Result<UserName, Error> {
+        if domain.is_none() && name.as_str() != "me" {
+            return Ok(name.clone());
+        }
+        let me = self.whoami()?;
+        if let Some(domain) = domain
+            && !domain.eq_ignore_ascii_case(&me.domain)
+        {
+            return Err(Error::BadInput(format!(
+                "@{name}@{domain}: users of other servers cannot be reached yet, only @…@{}",
+                me.domain
+            )));
+        }
+        Ok(if name.as_str() == "me" { me.name } else { name.clone() })
+    }
+
+    /// Whom a name is pinned to here; asks nobody.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn pinned(&self, name: &UserName) -> Result<Option<Contact>, Error> {
+        let name = name.clone();
+        self.look(move |query| query.pinned(&name))
+    }
+
+    /// As [`Self::pinned`], and whether there is a conversation with them.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn pinned_conversation(&self, name: &UserName) -> Result<Option<(Contact, bool)>, Error> {
+        let name = name.clone();
+        self.look(move |query| {
+            let Some(contact) = query.pinned(&name)? else { return Ok(None) };
+            let is_there = query.has_conversation(ConversationId::Direct(contact.identity))?;
+            Ok(Some((contact, is_there)))
+        })
+    }
+
+    /// What is known of an identity.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn contact(&self, identity: IdentityId) -> Result<Contact, Error> {
+        self.look(move |query| query.view(identity))
     }
 
     /// Everybody who is known.
@@ -76,7 +125,7 @@ impl Client {
     pub fn import_contact(&self, link: &ContactLink) -> Result<Contact, Error> {
         let identity = link.identity;
         self.command(Command::ImportContact { name: link.user.clone(), identity })?;
-        self.look(move |query| query.view(identity))
+        self.contact(identity)
     }
 
     /// The own contact link, to be given to others.

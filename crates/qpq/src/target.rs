@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use qpq_client::{Client, Contact, Conversation, ConversationId, ConversationState, Error, GroupKind, UserName};
+use qpq_client::{Client, Contact, ConversationId, Error, UserName};
 
 use crate::context::Ctx;
 use crate::exit::Failure;
@@ -110,7 +110,7 @@ impl User {
     /// Whoever has that name here.
     pub fn known(&self, ctx: &mut Ctx) -> Result<Option<Contact>, Failure> {
         let client = ctx.client()?;
-        let name = self.local_name(&client)?;
+        let name = client.name_here(&self.name, self.domain.as_deref())?;
         Ok(client.contacts()?.into_iter().find(|contact| contact.name.as_ref() == Some(&name)))
     }
 
@@ -121,25 +121,12 @@ impl User {
     /// Who that is; asks the server when it has to.
     pub fn resolve(&self, ctx: &mut Ctx) -> Result<Contact, Failure> {
         let client = ctx.client()?;
-        let name = self.local_name(&client)?;
+        let name = client.name_here(&self.name, self.domain.as_deref())?;
         if let Some(known) = settled_contact(&client, &name)? {
             return Ok(known);
         }
         let contact = ctx.ask(|timeout| client.resolve(&name, timeout))?;
         Ok(contact)
-    }
-
-    /// The name at our own server; `me` is oneself unless somebody is called that.
-    fn local_name(&self, client: &Client) -> Result<UserName, Failure> {
-        let me = client.whoami()?;
-        if let Some(domain) = &self.domain
-            && *domain != me.domain.to_ascii_lowercase()
-        {
-            let text =
-                format!("@{}@{domain}: users of other servers cannot be reached yet, only @…@{}", self.name, me.domain);
-            return Err(Error::BadInput(text).into());
-        }
-        Ok(if self.name.as_str() == "me" { me.name } else { self.name.clone() })
     }
 }
 
@@ -152,55 +139,14 @@ fn settled_contact(client: &Client, name: &UserName) -> Result<Option<Contact>, 
 impl Group {
     /// The group with this name, or whose id begins like this.
     pub fn resolve(&self, client: &Client) -> Result<ConversationId, Error> {
-        find_group(&self.0, &client.conversations()?)
+        client.group_named(&self.0)
     }
-}
-
-/// By exact name, then regardless of case, then by the beginning of the id. Groups that were left only count when there
-/// is no other of that name.
-fn find_group(wanted: &str, conversations: &[Conversation]) -> Result<ConversationId, Error> {
-    let groups = || conversations.iter().filter(|conversation| conversation.kind == GroupKind::Group);
-    let exact: Vec<_> = groups().filter(|group| group.title == wanted).collect();
-    let folded: Vec<_> = groups().filter(|group| group.title.to_lowercase() == wanted.to_lowercase()).collect();
-    let by_id: Vec<_> = groups().filter(|group| id_begins_with(group.id, wanted)).collect();
-    let Some(mut found) = [exact, folded, by_id].into_iter().find(|found| !found.is_empty()) else {
-        return Err(Error::UnknownConversation(format!("#{wanted}")));
-    };
-    if found.iter().any(|group| is_current(group)) {
-        found.retain(|group| is_current(group));
-    }
-    match found[..] {
-        [group] => Ok(group.id),
-        _ => Err(Error::BadInput(ambiguous(wanted, &found))),
-    }
-}
-
-fn is_current(conversation: &Conversation) -> bool {
-    !matches!(conversation.state, ConversationState::Left | ConversationState::Removed)
-}
-
-fn id_begins_with(id: ConversationId, prefix: &str) -> bool {
-    let ConversationId::Group(id) = id else { return false };
-    prefix.len() >= SHORTEST_ID && id.to_string().starts_with(&prefix.to_ascii_lowercase())
-}
-
-fn ambiguous(wanted: &str, found: &[&Conversation]) -> String {
-    let id = |conversation: &&Conversation| match conversation.id {
-        ConversationId::Group(id) => format!("#{}", id.short()),
-        ConversationId::Direct(id) => format!("@{}", id.short()),
-    };
-    let ids: Vec<_> = found.iter().map(id).collect();
-    format!("#{wanted} could be any of these, name it by its id: {}", ids.join(" "))
 }
 
 const WANTED_TARGET: &str = "a conversation is written as @USER or #GROUP";
-/// Hexadecimal digits of an id that are enough to mean it.
-const SHORTEST_ID: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::samples;
 
     #[test]
     fn targets_are_told_apart_by_their_first_letter() {
@@ -221,44 +167,6 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse::<Target>().ok(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn groups_are_found_by_name_and_by_id() {
-        let mut left = samples::group("old", [0x77; 16]);
-        left.state = ConversationState::Left;
-        let conversations = [
-            samples::direct("team", 9),
-            samples::group("team", [0x11; 16]),
-            samples::group("Team", [0x22; 16]),
-            samples::group("twins", [0x33; 16]),
-            samples::group("twins", [0x44; 16]),
-            samples::group("3333", [0x55; 16]),
-            samples::group("old", [0x66; 16]),
-            left,
-        ];
-        let cases = [
-            ("team", Ok(0x11)),
-            ("Team", Ok(0x22)),
-            ("TWINS", Err("twins could be any")),
-            ("twins", Err("#33333333 #44444444")),
-            ("2222", Ok(0x22)),
-            ("222", Err("no such conversation")),
-            ("3333", Ok(0x55)),
-            ("33333", Ok(0x33)),
-            ("old", Ok(0x66)),
-            ("7777", Ok(0x77)),
-            ("nobody", Err("no such conversation")),
-        ];
-        for (wanted, expected) in cases {
-            match (find_group(wanted, &conversations), expected) {
-                (Ok(ConversationId::Group(id)), Ok(byte)) => assert_eq!(id.0, [byte; 16], "{wanted}"),
-                (Err(error), Err(text)) => {
-                    assert!(error.to_string().to_lowercase().contains(text), "{wanted}: {error}");
-                }
-                (found, _) => panic!("{wanted}: {found:?}"),
-            }
         }
     }
 }

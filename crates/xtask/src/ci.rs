@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{docs, run, schema, tidy};
+use crate::{docs, header, python, run, schema, tidy};
 
 /// Run everything that CI runs.
 #[derive(clap::Args)]
@@ -19,9 +19,11 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.skip_tests {
         step("tests", tests)?;
     }
+    step("python", || python::run(&python::Args { pytest: vec![] }))?;
     step("format", || run::checked(run::cargo().args(["fmt", "--all", "--check"])))?;
     step("clippy", clippy)?;
     step("schema", || schema::run(&schema::Args { check: true }))?;
+    step("header", || header::run(&header::Args { check: true }))?;
     step("tidy", || tidy::run(&tidy::Args {}))?;
     step("docs", || docs::run(&docs::Args {}))?;
     step("licences, bans, sources", dependencies)?;

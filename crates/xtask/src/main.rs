@@ -5,6 +5,9 @@ mod ci;
 mod crash;
 mod docs;
 mod fuzz;
+mod header;
+mod install;
+mod python;
 mod reproduce;
 mod run;
 mod sbom;
@@ -27,6 +30,9 @@ enum Task {
     Bench(bench::Args),
     Crash(crash::Args),
     Fuzz(fuzz::Args),
+    Header(header::Args),
+    Install(install::Args),
+    Python(python::Args),
     Sim(sim::Args),
     Sbom(sbom::Args),
     Reproduce(reproduce::Args),
@@ -52,6 +58,9 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::Crash(args) => crash::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Header(args) => header::run(&args),
+        Task::Install(args) => install::run(&args),
+        Task::Python(args) => python::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Sbom(args) => sbom::run(&args),
         Task::Reproduce(args) => reproduce::run(&args),

@@ -86,8 +86,14 @@ impl Client {
     /// As [`Self::send_text`]. The server refuses the message when it does not have the file (any more).
     pub fn send_attachment(&self, conversation: ConversationId, file: Attachment) -> Result<MessageId, Error> {
         let fallback = format!("[file {}, {} bytes]", file.name, file.size);
-        match self.command(Command::Send { conversation, body: Body::Attachment(file), fallback, in_reply_to: None })? {
-            Answer::Message(message) => Ok(message),
+        match self.command(Command::Send {
+            conversation,
+            body: Body::Attachment(file),
+            fallback,
+            in_reply_to: None,
+            key: None,
+        })? {
+            Answer::Message { id, .. } => Ok(id),
             other => Err(Error::Internal(format!("an answer of another kind: {other:?}"))),
         }
     }

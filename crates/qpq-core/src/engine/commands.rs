@@ -10,11 +10,12 @@ use qpq_proto::limits;
 use qpq_trust::suite::Suite;
 
 use super::ctx::Ctx;
+use super::send_key;
 use super::{Answer, Command, Effect};
 use crate::error::Error;
 use crate::request::{Purpose, Request};
 use crate::store::rows::{
-    ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, TransferRow, WishKind, WishRow, set_number,
+    ContactRow, ConversationRow, MessageRow, OutboxRow, Row as _, TransferRow, WishKind, WishRow, number, set_number,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus, Trust};
 
@@ -24,8 +25,8 @@ impl Ctx<'_> {
             Command::LookUp(name) => self.look_up(name)?,
             Command::Direct(identity) => self.direct(identity)?,
             Command::CreateGroup { name, members, suite } => self.create_group(name, members, suite)?,
-            Command::Send { conversation, body, fallback, in_reply_to } => {
-                self.send(conversation, body, fallback, in_reply_to)?
+            Command::Send { conversation, body, fallback, in_reply_to, key } => {
+                self.send(conversation, body, fallback, in_reply_to, key.as_deref())?
             }
             Command::React { conversation, number, emoji, removed } => {
                 self.react(conversation, number, emoji, removed)?
@@ -45,7 +46,10 @@ impl Ctx<'_> {
             Command::MarkRead(conversation) => self.mark_read(conversation)?,
             Command::Devices(change) => self.change_devices(change)?,
             Command::MoveConsumer { consumer, position } => {
-                set_number(self.store, &format!("consumer {consumer}"), position)?;
+                let name = format!("consumer {consumer}");
+                // Also stored when it is 0: the consumer is known from now on. Never back: what was dealt with stays so.
+                let position = position.max(number(self.store, &name)?);
+                set_number(self.store, &name, position)?;
                 Answer::Done
             }
         };
@@ -110,11 +114,20 @@ impl Ctx<'_> {
         body: Body,
         fallback: String,
         in_reply_to: Option<u64>,
+        key: Option<&str>,
     ) -> Result<Answer, Error> {
+        let message = match key {
+            Some(key) => send_key::message_id(&self.account, id, key)?,
+            None => MessageId(random()?),
+        };
+        if key.is_some()
+            && let Some(stored) = self.store.message(id, self.account.identity, message)?
+        {
+            return Ok(Answer::Message { id: message, number: stored.number });
+        }
         let mut conversation = self.existing(id)?;
         let in_reply_to = in_reply_to.map(|number| self.quoted(id, number)).transpose()?;
-        let content =
-            Content { id: MessageId(random()?), sent_at: self.now, in_reply_to, expires_after: None, fallback, body };
+        let content = Content { id: message, sent_at: self.now, in_reply_to, expires_after: None, fallback, body };
         let text = content.text().to_owned();
         check_text(&text)?;
         self.take_up(&mut conversation)?;
@@ -141,7 +154,7 @@ impl Ctx<'_> {
             content: content.encode(),
         })?;
         self.wish(id, WishKind::Send { message: content.id }, Duration::ZERO)?;
-        Ok(Answer::Message(content.id))
+        Ok(Answer::Message { id: content.id, number: conversation.last_number })
     }
 
     /// Those that nobody went on with are forgotten, too: the server has forgotten them before.

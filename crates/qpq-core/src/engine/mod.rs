@@ -18,6 +18,7 @@ mod query;
 mod receipts;
 mod rejoin;
 mod replies;
+mod send_key;
 mod set_back;
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,8 @@ pub enum Command {
         fallback: String,
         /// The number of the message that it answers.
         in_reply_to: Option<u64>,
+        /// What this message is for its author: given again with the same key, it is not sent twice.
+        key: Option<String>,
     },
     /// React to the message with this number, or take that back.
     React {
@@ -215,7 +218,11 @@ pub enum Answer {
         id: ConversationId,
         wish: Option<u64>,
     },
-    Message(MessageId),
+    /// It is stored.
+    Message {
+        id: MessageId,
+        number: u64,
+    },
     /// The name is pinned and cannot be looked up right now.
     Offline,
 }

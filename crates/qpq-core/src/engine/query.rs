@@ -131,6 +131,11 @@ impl<'a> Query<'a> {
         ConversationRow::load(self.store, &id)?.map(|row| self.conversation_view(&row, true)).transpose()
     }
 
+    /// Whether there is one.
+    pub fn has_conversation(&self, id: ConversationId) -> Result<bool, Error> {
+        Ok(ConversationRow::load(self.store, &id)?.is_some())
+    }
+
     /// Whether it is of somebody whom the user does not want to hear of.
     fn is_unwanted(&self, row: &ConversationRow) -> Result<bool, Error> {
         let with = match row.id {
@@ -315,6 +320,12 @@ impl<'a> Query<'a> {
     pub fn message_numbered(&self, id: ConversationId, number: u64) -> Result<Option<Message>, Error> {
         let row = self.store.message_numbered(id, number)?;
         row.map(|row| self.message_view(row, &mut BTreeMap::new())).transpose()
+    }
+
+    /// An own message.
+    pub fn sent_message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
+        let Some(account) = self.account()? else { return Ok(None) };
+        self.message_of(Some(conversation), account.identity, id, &mut BTreeMap::new())
     }
 
     /// Devices of others in a conversation: those that a message can be delivered to.

@@ -1,6 +1,7 @@
 //! Benchmarks: what a user would notice, as ratios to a limit that is measured in the same run.
 
 pub mod deliver;
+pub mod ffi;
 pub mod group;
 pub mod idle;
 pub mod post;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Parser;
 use qpq_tests::bench::report::{self, Baseline};
-use qpq_tests::bench::{Measured, Options, deliver, group, idle, post, soak, storage};
+use qpq_tests::bench::{Measured, Options, deliver, ffi, group, idle, post, soak, storage};
 
 /// Benchmarks: what a user would notice, against what the machine can do.
 #[derive(Parser)]
@@ -42,6 +42,7 @@ const SCENARIOS: &[Scenario] = &[
     ("group", |_| group::run()),
     ("idle", |_| idle::run()),
     ("storage", |_| storage::run()),
+    ("ffi", |_| ffi::run()),
     (SOAK, soak::run),
 ];
 

@@ -259,7 +259,7 @@ impl World {
                         self.oracle.posted.insert(hash, own.message);
                     }
                 }
-                Effect::Answer(Answer::Message(id)) => {
+                Effect::Answer(Answer::Message { id, .. }) => {
                     let text = self.oracle.writing.take().context("a message that nobody wrote")?;
                     self.oracle.written.insert(*id, Written { by: index, text });
                 }

@@ -125,7 +125,7 @@ impl World {
         let what = format!("writes {text} to {}", self.conversation_name(index, conversation)?);
         self.oracle.writing = Some(text.clone());
         let (body, fallback) = (Body::Text(text), String::new());
-        self.command(index, &what, Command::Send { conversation, body, fallback, in_reply_to: None })?;
+        self.command(index, &what, Command::Send { conversation, body, fallback, in_reply_to: None, key: None })?;
         self.oracle.writing = None;
         Ok(())
     }

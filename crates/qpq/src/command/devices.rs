@@ -2,14 +2,13 @@
 
 use clap::{Args, Subcommand};
 use qpq_client::{Client, DeviceId, Error, OwnDevice};
-use serde::Serialize;
 
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::view::json;
 use crate::view::sanitize;
 use crate::view::table::Table;
-use crate::view::time::{Clock, rfc3339};
+use crate::view::time::Clock;
 
 /// List the devices of this account, or give one another name.
 #[derive(Args)]
@@ -30,17 +29,6 @@ enum Action {
     },
 }
 
-/// `devices`, `devices rename`, `unlink`.
-#[derive(Serialize)]
-struct DeviceLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    id: String,
-    name: String,
-    this: bool,
-    added_at: Option<String>,
-}
-
 impl Devices {
     pub fn run(self, ctx: &mut Ctx) -> Result<(), Failure> {
         match self.action {
@@ -54,7 +42,7 @@ fn list(ctx: &mut Ctx) -> Result<(), Failure> {
     let client = ctx.connected()?;
     let devices = ctx.ask(|timeout| client.devices(timeout))?;
     if ctx.output.json {
-        return devices.iter().try_for_each(|one| ctx.output.line(&json::line(&line("device", one))));
+        return devices.iter().try_for_each(|one| ctx.output.line(&json::line(&json::device("device", one))));
     }
     let mut table = Table::new(&["name", "id", "added", ""]);
     let clock = Clock::system();
@@ -79,7 +67,8 @@ fn rename(ctx: &mut Ctx, name: &str, device: Option<&str>) -> Result<(), Failure
     ctx.wait("waiting for the server", |slice| client.wait(wish, slice))?;
     let renamed = client.devices(std::time::Duration::ZERO)?.into_iter().find(|one| one.id == device);
     let renamed = renamed.ok_or_else(|| Failure::Refused("this device was unlinked in the meantime".into()))?;
-    ctx.output.show(&line("device_renamed", &renamed), &format!("the device is called {} now", sanitize::line(name)))
+    ctx.output
+        .show(&json::device("device_renamed", &renamed), &format!("the device is called {} now", sanitize::line(name)))
 }
 
 /// `unlink`: one JSON object like those of the list.
@@ -88,7 +77,7 @@ pub fn show_unlinked(ctx: &Ctx, device: &OwnDevice) -> Result<(), Failure> {
         "{} is locked out, and leaves your groups; what it has stored is still on it",
         sanitize::line(&device.name)
     );
-    ctx.output.show(&line("device_unlinked", device), &text)
+    ctx.output.show(&json::device("device_unlinked", device), &text)
 }
 
 /// The device with this name, or whose id begins like this.
@@ -104,16 +93,6 @@ pub fn find(ctx: &Ctx, client: &Client, text: &str) -> Result<OwnDevice, Failure
             let ids: Vec<_> = found.iter().map(|one| one.id.short()).collect();
             Err(Error::BadInput(format!("{text} could be any of these, name it by its id: {}", ids.join(" "))).into())
         }
-    }
-}
-
-fn line(kind: &'static str, device: &OwnDevice) -> DeviceLine {
-    DeviceLine {
-        kind,
-        id: device.id.to_string(),
-        name: device.name.clone(),
-        this: device.is_this,
-        added_at: device.added.map(rfc3339),
     }
 }
 

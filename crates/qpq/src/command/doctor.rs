@@ -42,9 +42,7 @@ fn show(ctx: &mut Ctx) -> Result<(), Failure> {
         for trouble in &troubles {
             ctx.output.line(&json::line(&TroubleLine::of(trouble)))?;
         }
-        let line =
-            DoctorLine { kind: "doctor", online: status.online, waiting: status.waiting, troubles: troubles.len() };
-        return ctx.output.line(&json::line(&line));
+        return ctx.output.line(&json::line(&DoctorLine::of(&status, troubles.len())));
     }
     if !status.online {
         let detail = sanitize::line(&status.detail);

@@ -9,8 +9,8 @@ use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::password;
 use crate::target::Target;
+use crate::view::json::time::rfc3339;
 use crate::view::json::{self, ExportLine};
-use crate::view::time::rfc3339;
 use crate::view::{content, conversation, people, sanitize};
 
 /// Write down a conversation: an encrypted archive that shows every change, or a plain file.

@@ -17,7 +17,7 @@ impl Sync {
         client.connect();
         let settled = ctx.wait("waiting for the server", |slice| client.wait_settled(slice));
         let status = client.status()?;
-        let line = SyncLine { kind: "sync", online: status.online, waiting: status.waiting, unread: status.unread };
+        let line = SyncLine::of(&status);
         match settled {
             Ok(()) => ctx.output.show(&line, &format!("up to date, {} unread", status.unread)),
             Err(Failure::Client(error @ (Error::Offline(_) | Error::TimedOut(_)))) => {

@@ -22,7 +22,7 @@ impl Whoami {
 pub fn show(ctx: &mut Ctx, kind: &'static str) -> Result<(), Failure> {
     let client = ctx.client()?;
     let me = client.whoami()?;
-    let fingerprint = client.status()?.fingerprint.map(|fingerprint| fingerprint.to_string());
+    let fingerprint = client.status()?.fingerprint;
     let name = if me.domain.is_empty() { format!("@{}", me.name) } else { format!("@{}@{}", me.name, me.domain) };
     let text = fields(
         ctx.output.theme,
@@ -31,17 +31,9 @@ pub fn show(ctx: &mut Ctx, kind: &'static str) -> Result<(), Failure> {
             ("identity", me.identity.to_string()),
             ("device", me.device.to_string()),
             ("server", sanitize::line(&me.server)),
-            ("certificate", fingerprint.clone().unwrap_or_else(|| "not seen yet".into())),
+            ("certificate", fingerprint.map_or_else(|| "not seen yet".into(), |fingerprint| fingerprint.to_string())),
         ],
     );
-    let line = ProfileLine {
-        kind,
-        name: me.name.to_string(),
-        identity: me.identity.to_string(),
-        device: me.device.to_string(),
-        server: me.server,
-        domain: me.domain,
-        fingerprint,
-    };
+    let line = ProfileLine::of(kind, me, fingerprint);
     ctx.output.show(&line, &text)
 }

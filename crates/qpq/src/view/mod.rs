@@ -15,7 +15,6 @@ pub mod qr;
 pub mod safety_number;
 pub mod table;
 
-pub mod json;
-
+pub use qpq_client::json;
 #[cfg(test)]
-pub mod samples;
+pub use qpq_client::samples;

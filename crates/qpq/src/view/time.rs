@@ -1,8 +1,9 @@
-//! Times as people read them, and as programs do.
+//! Times as people read them.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use qpq_client::Timestamp;
+use qpq_client::json::time::instant;
 
 /// A clock's zone, read once, so that a whole screen is consistent.
 #[derive(Clone, Debug)]
@@ -55,17 +56,6 @@ pub fn day_name(day: Date, today: Date) -> String {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, such as `2026-01-02T03:04:05.678Z`.
-pub fn rfc3339(at: Timestamp) -> String {
-    format!("{:.3}", instant(at))
-}
-
-/// A peer may send any number; what is beyond the calendar is shown as its end.
-fn instant(at: Timestamp) -> jiff::Timestamp {
-    let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX)
-}
-
 /// `30 minutes`, `1 day`; the largest unit that fits.
 pub fn span(span: std::time::Duration) -> String {
     const UNITS: [(u64, &str); 5] = [(604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
@@ -96,13 +86,6 @@ mod tests {
         for (day, expected) in cases {
             assert_eq!(day_name(day, today), expected, "{day}");
         }
-    }
-
-    #[test]
-    fn programs_get_milliseconds_in_utc() {
-        assert_eq!(rfc3339(Timestamp(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(Timestamp(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
-        assert!(rfc3339(Timestamp(u64::MAX)).starts_with("9999-12-3"));
     }
 
     #[test]

@@ -54,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("qpq-client", &["qpq-core", "qpq-io", "qpq-proto", "qpq-trust"]),
     ("qpq-server", &["qpq-io", "qpq-proto", "qpq-trust"]),
     ("qpq", &["qpq-client", "qpq-server"]),
+    ("qpq-ffi", &["qpq-client"]),
 ];
 
 /// What must not be linked at all, however indirectly.

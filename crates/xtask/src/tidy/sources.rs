@@ -104,6 +104,7 @@ const CONFINED: &[Confined] = &[
             "crates/qpq-server/src/rpc",
         ],
     },
+    Confined { library: "allow(unsafe_code", places: &["crates/qpq-ffi"] },
     Confined {
         library: "rusqlite",
         places: &["crates/qpq-io/src/db", "crates/qpq-client/src/store", "crates/qpq-server/src/store"],

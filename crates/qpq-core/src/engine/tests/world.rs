@@ -138,8 +138,8 @@ impl World {
 
     pub fn send(&mut self, node: usize, conversation: ConversationId, text: &str) -> MessageId {
         let (body, fallback) = (Body::Text(text.into()), String::new());
-        match self.command(node, Command::Send { conversation, body, fallback, in_reply_to: None }) {
-            Answer::Message(id) => id,
+        match self.command(node, Command::Send { conversation, body, fallback, in_reply_to: None, key: None }) {
+            Answer::Message { id, .. } => id,
             other => panic!("{other:?}"),
         }
     }

@@ -4,8 +4,8 @@ use clap::Args;
 
 use crate::context::Ctx;
 use crate::exit::Failure;
+use crate::view::json::time::rfc3339;
 use crate::view::json::{self, InfoLine};
-use crate::view::time::rfc3339;
 use crate::view::{message, people};
 
 /// What became of a message: who has it, who has read it, how people reacted.

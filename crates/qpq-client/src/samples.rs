@@ -1,6 +1,6 @@
-//! Values that the view tests share.
+//! Values for the tests of views.
 
-use qpq_client::{
+use crate::{
     Attachment, BlobId, Body, Contact, Content, Conversation, ConversationId, ConversationState, DeviceId, GroupId,
     GroupKind, IdentityId, Message, MessageId, MessageStatus, Notes, Timestamp, Trust,
 };

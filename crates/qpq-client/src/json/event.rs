@@ -1,9 +1,9 @@
 //! Everything that happens besides messages.
 
-use qpq_client::{Contact, Event, EventKind, Message, UserName};
+use crate::{Contact, Event, EventKind, Message, UserName};
 use serde::Serialize;
 
-use super::super::time::rfc3339;
+use super::time::rfc3339;
 
 /// The line of any event.
 pub fn event(event: &Event) -> String {
@@ -231,10 +231,10 @@ fn id(contact: &Contact) -> String {
 
 #[cfg(test)]
 mod tests {
-    use qpq_client::{MessageId, Timestamp};
+    use crate::{MessageId, Timestamp};
 
-    use super::super::super::samples::{contact, group};
     use super::*;
+    use crate::samples::{contact, group};
 
     #[test]
     fn events_have_stable_shapes() {
@@ -262,7 +262,7 @@ mod tests {
                 r#"{"type":"sent","id":"01010101010101010101010101010101","#.into(),
             ),
             (
-                EventKind::DeviceAdded { who: bob(), device: qpq_client::DeviceId([1; 16]), name: "phone".into() },
+                EventKind::DeviceAdded { who: bob(), device: crate::DeviceId([1; 16]), name: "phone".into() },
                 format!(
                     r#"{{"type":"device_added","who":"bob","who_id":"{two}","device":"{}","name":"phone","#,
                     "01".repeat(16)

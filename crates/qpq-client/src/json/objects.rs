@@ -1,9 +1,12 @@
 //! The objects of commands that do not print events.
 
-use qpq_client::{Body, Conversation, ConversationState, Member, Message, MessageId, Trouble, UserName};
+use crate::{
+    Body, Contact, Conversation, ConversationState, Fingerprint, Member, Message, MessageId, Status, Trouble, UserName,
+    Whoami,
+};
 use serde::Serialize;
 
-use super::super::time::rfc3339;
+use super::time::rfc3339;
 
 /// `whoami`, `register`, `login`.
 #[derive(Serialize)]
@@ -18,6 +21,20 @@ pub struct ProfileLine {
     pub fingerprint: Option<String>,
 }
 
+impl ProfileLine {
+    pub fn of(kind: &'static str, me: Whoami, fingerprint: Option<Fingerprint>) -> Self {
+        Self {
+            kind,
+            name: me.name.to_string(),
+            identity: me.identity.to_string(),
+            device: me.device.to_string(),
+            server: me.server,
+            domain: me.domain,
+            fingerprint: fingerprint.map(|fingerprint| fingerprint.to_string()),
+        }
+    }
+}
+
 /// `status`.
 #[derive(Serialize)]
 pub struct StatusLine {
@@ -30,6 +47,21 @@ pub struct StatusLine {
     pub quarantined: usize,
     pub conversations: usize,
     pub unread: u64,
+}
+
+impl StatusLine {
+    pub fn of(status: Status) -> Self {
+        Self {
+            kind: "status",
+            online: status.online,
+            detail: status.detail,
+            fingerprint: status.fingerprint.map(|fingerprint| fingerprint.to_string()),
+            waiting: status.waiting,
+            quarantined: status.quarantined,
+            conversations: status.conversations,
+            unread: status.unread,
+        }
+    }
 }
 
 /// `doctor`: one per conversation that is not in order, and what `doctor --mend` has done.
@@ -76,6 +108,12 @@ pub struct DoctorLine {
     pub online: bool,
     pub waiting: usize,
     pub troubles: usize,
+}
+
+impl DoctorLine {
+    pub fn of(status: &Status, troubles: usize) -> Self {
+        Self { kind: "doctor", online: status.online, waiting: status.waiting, troubles }
+    }
 }
 
 /// `send`: `status` is `sent`, or `waiting` when the server could not be asked.
@@ -132,6 +170,12 @@ pub struct SyncLine {
     pub unread: u64,
 }
 
+impl SyncLine {
+    pub fn of(status: &Status) -> Self {
+        Self { kind: "sync", online: status.online, waiting: status.waiting, unread: status.unread }
+    }
+}
+
 /// `verify`.
 #[derive(Serialize)]
 pub struct VerifyLine {
@@ -154,6 +198,18 @@ pub struct ContactLine {
     pub identity: String,
     pub trust: &'static str,
     pub replaced_by: Option<String>,
+}
+
+impl ContactLine {
+    pub fn of(kind: &'static str, contact: &Contact) -> Self {
+        Self {
+            kind,
+            name: contact.name.as_ref().map_or_else(|| contact.identity.short(), ToString::to_string),
+            identity: contact.identity.to_string(),
+            trust: super::trust(contact.trust),
+            replaced_by: contact.replaced_by.map(|id| id.to_string()),
+        }
+    }
 }
 
 /// `react`, `edit`, `delete`: the message that was changed.
@@ -229,20 +285,20 @@ pub struct GroupLine {
 }
 
 /// `group info` and everything that changes a group; `kind` is the line's type.
-pub fn group_info(kind: &'static str, info: &qpq_client::GroupInfo) -> GroupLine {
+pub fn group_info(kind: &'static str, info: &crate::GroupInfo) -> GroupLine {
     let conversation = &info.conversation;
     GroupLine {
         kind,
         group: match (info.group, conversation.id) {
-            (Some(id), _) | (None, qpq_client::ConversationId::Group(id)) => id.to_string(),
-            (None, qpq_client::ConversationId::Direct(_)) => String::new(),
+            (Some(id), _) | (None, crate::ConversationId::Group(id)) => id.to_string(),
+            (None, crate::ConversationId::Direct(_)) => String::new(),
         },
         name: conversation.title.clone(),
         members: info.members.iter().map(|member| name_or_id(&member.contact)).collect(),
         epoch: info.epoch.0,
         suite: match info.suite {
-            qpq_client::Suite::Hybrid => "hybrid",
-            qpq_client::Suite::Classic => "classic",
+            crate::Suite::Hybrid => "hybrid",
+            crate::Suite::Classic => "classic",
         },
         state: state(conversation.state),
         waiting: info.waiting,
@@ -273,7 +329,7 @@ pub fn member(member: &Member) -> MemberLine<'_> {
         role: if member.is_admin { "admin" } else { "member" },
         devices: member.devices,
         trust: super::trust(contact.trust),
-        verified: contact.trust == qpq_client::Trust::Verified,
+        verified: contact.trust == crate::Trust::Verified,
         unchecked: member.unchecked,
         own: contact.is_self,
     }
@@ -314,7 +370,7 @@ pub fn conversation(conversation: &Conversation) -> ConversationLine<'_> {
     }
 }
 
-fn name_or_id(contact: &qpq_client::Contact) -> String {
+fn name_or_id(contact: &crate::Contact) -> String {
     contact.name.as_ref().map_or_else(|| contact.identity.to_string(), ToString::to_string)
 }
 
@@ -330,9 +386,9 @@ fn state(state: ConversationState) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::samples;
     use super::super::line;
     use super::*;
+    use crate::samples;
 
     #[test]
     fn a_conversation_line() {

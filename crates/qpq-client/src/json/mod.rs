@@ -1,12 +1,16 @@
-//! The stable objects of `--json`: one per line, `type` first, raw text (JSON's escapes protect the terminal).
+//! The stable objects that programs get, from `--json` and through the C library alike: `type` first, raw text (JSON's
+//! escapes protect a terminal).
 //!
 //! Fields are only ever added. Ids are hexadecimal, times are RFC 3339 in UTC with milliseconds, a conversation is
 //! named as one would type it: `@bob` or `#` and the group's id.
 
+mod device;
 mod event;
 mod message;
 mod objects;
+pub mod time;
 
+pub use device::{DeviceLine, device};
 pub use event::event;
 pub use message::{MessageLine, message, message_line};
 pub use objects::{
@@ -14,7 +18,7 @@ pub use objects::{
     SettingLine, StatusLine, SyncLine, TroubleLine, VerifiedLine, VerifyLine, conversation, group_info, member,
 };
 
-use qpq_client::{Conversation, ConversationId, GroupKind, Trust};
+use crate::{Conversation, ConversationId, GroupKind, Trust};
 use serde::Serialize;
 
 /// One object on one line.

@@ -1,9 +1,9 @@
 //! A message, as `recv`, `history` and the REPL print it.
 
-use qpq_client::{Body, Contact, Content, Conversation, Message, MessageStatus, ReceiptKind, Trust, UserName};
+use crate::{Body, Contact, Content, Conversation, Message, MessageStatus, ReceiptKind, Trust, UserName};
 use serde::Serialize;
 
-use super::super::time::rfc3339;
+use super::time::rfc3339;
 
 /// The line of a message in `conversation`.
 pub fn message(message: &Message, conversation: &Conversation) -> String {
@@ -172,10 +172,10 @@ fn body(content: &Content) -> BodyValue<'_> {
 
 #[cfg(test)]
 mod tests {
-    use qpq_client::MessageId;
+    use crate::MessageId;
 
-    use super::super::super::samples;
     use super::*;
+    use crate::samples;
 
     #[test]
     fn a_direct_message() {

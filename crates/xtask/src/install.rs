@@ -1,0 +1,87 @@
+//! `cargo xtask install --prefix DIR`: the C library, its header and its pkg-config file, where compilers look for them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::{header, run};
+
+/// Build the C library and install it, with header and pkg-config file.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Below this folder: `include`, `lib`, `lib/pkgconfig`.
+    #[arg(long, value_name = "DIR", default_value = "/usr/local")]
+    prefix: PathBuf,
+    /// What the installed files will call that folder, if it is moved later (packaging).
+    #[arg(long, value_name = "DIR")]
+    final_prefix: Option<PathBuf>,
+    /// The debug build instead of the release build.
+    #[arg(long)]
+    debug: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut build = run::cargo();
+    build.args(["build", "--locked", "--package", "qpq-ffi"]);
+    if !args.debug {
+        build.arg("--release");
+    }
+    run::checked(&mut build)?;
+    let built = target_folder().join(if args.debug { "debug" } else { "release" });
+    fs::create_dir_all(&args.prefix).with_context(|| format!("creating {}", args.prefix.display()))?;
+    let prefix = fs::canonicalize(&args.prefix)?;
+    let (include, lib) = (prefix.join("include"), prefix.join("lib"));
+    copy(Path::new(header::HEADER), &include.join("qpq.h"))?;
+    copy(&built.join("libqpq.a"), &lib.join("libqpq.a"))?;
+    if cfg!(target_os = "macos") {
+        copy(&built.join("libqpq.dylib"), &lib.join("libqpq.dylib"))?;
+    } else {
+        // Programs look for the name with the ABI's version, compilers for the one without.
+        copy(&built.join("libqpq.so"), &lib.join(SONAME))?;
+        let link = lib.join("libqpq.so");
+        let _ = fs::remove_file(&link);
+        symlink(SONAME, &link).with_context(|| format!("linking {}", link.display()))?;
+    }
+    let description = pkg_config(args.final_prefix.as_deref().unwrap_or(&prefix));
+    let file = lib.join("pkgconfig/qpq.pc");
+    fs::create_dir_all(lib.join("pkgconfig"))?;
+    fs::write(&file, description).with_context(|| format!("writing {}", file.display()))?;
+    println!("installed below {}", prefix.display());
+    Ok(())
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    // A program that runs goes on with the old file.
+    let _ = fs::remove_file(to);
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    println!("{}", to.display());
+    Ok(())
+}
+
+fn pkg_config(prefix: &Path) -> String {
+    format!(
+        "prefix={}\nlibdir=${{prefix}}/lib\nincludedir=${{prefix}}/include\n\n\
+         Name: qpq\nDescription: End-to-end encrypted messaging for other programs\nVersion: {}\n\
+         Libs: -L${{libdir}} -lqpq\nLibs.private: {STATIC}\nCflags: -I${{includedir}}\n",
+        prefix.display(),
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+const SONAME: &str = "libqpq.so.1";
+/// What whoever links the static library has to link as well, as `rustc --print native-static-libs` says. The dynamic one
+/// brings it along.
+const STATIC: &str = if cfg!(target_os = "macos") {
+    "-framework Security -framework CoreFoundation -liconv -lc -lm"
+} else {
+    "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc"
+};
