@@ -13,9 +13,7 @@ use super::set_back::LOOKING_AROUND;
 use crate::error::Error;
 use crate::mls::{Provider, rejoin};
 use crate::request::{Purpose, Request};
-use crate::store::rows::{
-    EventRowKind, GroupRow, JoinRow, Row as _, ToldRow, WishKind, WishRow, number, set_number,
-};
+use crate::store::rows::{EventRowKind, GroupRow, JoinRow, Row as _, ToldRow, WishKind, WishRow, number, set_number};
 use crate::view::{ConversationId, ConversationState};
 
 impl Ctx<'_> {
