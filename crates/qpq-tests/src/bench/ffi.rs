@@ -33,7 +33,8 @@ pub fn run() -> Result<Measured> {
     Ok(vec![sending, memory].into())
 }
 
-/// Rounds of a few messages each, so that a disk that changes its mind does so for both.
+/// Until the server has them, because its answers take their share of the owner's time. Rounds of a few messages each, so
+/// that a disk that changes its mind does so for both.
 fn in_turns(client: &Client, handle: Handle) -> Result<Figure> {
     let notepad = client.direct(client.whoami()?.identity)?;
     let note = json!({"op": "send", "conversation": "@c", "text": TEXT, "timeout_ms": 0});
@@ -47,12 +48,13 @@ fn in_turns(client: &Client, handle: Handle) -> Result<Figure> {
         for _ in 0..IN_A_ROUND {
             client.send_text(notepad, TEXT)?;
         }
-        in_rust.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(IN_A_ROUND));
         client.wait_settled(PATIENCE)?;
+        in_rust.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(IN_A_ROUND));
         let began = Instant::now();
         for _ in 0..IN_A_ROUND {
             handle.request(&note).map_err(refused)?;
         }
+        settle()?;
         in_c.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(IN_A_ROUND));
     }
     let (in_rust, in_c) = (median(&mut in_rust), median(&mut in_c));
