@@ -82,7 +82,21 @@ impl Ctx<'_> {
         }
         for group in groups {
             let is_in = stays.iter().any(|stay| stay.group == group);
-            if !is_in && GroupRow::load(self.store, &group)?.is_some_and(|row| is_followed(row.state)) {
+            if !is_in && let Some(row) = GroupRow::load(self.store, &group)?.filter(|row| is_followed(row.state)) {
+                // Who removed it may be on its way in the log.
+                self.connection.refuted.insert(group);
+                self.subscribe(&row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything in the logs has been read, and in some groups nobody has removed this device: the server has forgotten that it
+    /// came in.
+    pub(super) fn believe_refuted(&mut self) -> Result<(), Error> {
+        for group in std::mem::take(&mut self.connection.refuted) {
+            let is_in = |row: &GroupRow| is_followed(row.state) && row.awaiting.is_empty();
+            if GroupRow::load(self.store, &group)?.is_some_and(|row| is_in(&row)) {
                 self.gone(group)?;
             }
         }

@@ -259,6 +259,8 @@ struct Connection {
     asked: Option<BTreeSet<GroupId>>,
     /// Groups in which the server would not take a message because this device is not in them.
     doubted: BTreeSet<GroupId>,
+    /// Groups that this device is not in, says the server: their logs are followed anew, and at their ends it is certain.
+    refuted: BTreeSet<GroupId>,
     /// Own messages and commits that were accepted over it: an answer to a subscription may be older than that.
     accepted: BTreeSet<ContentHash>,
     /// By how many milliseconds the server's clock is ahead of this device's.

@@ -50,6 +50,7 @@ impl Ctx<'_> {
                 self.repeat_lost(&mut row, |seq, _| seq <= cursor)?;
             }
         }
+        self.believe_refuted()?;
         self.use_waiting_welcomes()?;
         if self.connection.asked.is_none() {
             self.ask_memberships()?;
