@@ -75,6 +75,15 @@ struct LinkBundle {
   groups @5 :List(LinkedGroup);
   signature @6 :Data;      # Ed25519 by the device of the hello, over the transcript and all other fields
   silent @7 :Bool;         # no receipts and no typing notices
+  history @8 :LinkedHistory; # null: the new device begins without
+}
+
+# Where the archive of earlier messages is being uploaded to, and what opens it.
+struct LinkedHistory {
+  blob @0 :Data;
+  key @1 :Data;            # 32 bytes
+  sha256 @2 :Data;         # of the plain archive
+  size @3 :UInt64;         # of the plain archive
 }
 
 struct LinkedContact {
@@ -91,4 +100,5 @@ struct LinkedGroup {
   nameKey @1 :Data;        # 32 bytes
   muted @2 :Bool;
   requestedBy @3 :Data;    # the stranger who began it, while it is not accepted; or empty
+  lastNumber @4 :UInt64;   # with a history: numbers up to here are taken by what is in it
 }

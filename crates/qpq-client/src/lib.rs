@@ -31,7 +31,7 @@ pub use client::{Client, Status, Whoami, WishId};
 pub use contact_link::ContactLink;
 pub use error::Error;
 pub use events::EventStream;
-pub use files::{Destination, Downloaded, Progress, Step, Stored, safe_name};
+pub use files::{Carried, Destination, Downloaded, Progress, Step, Stored, safe_name};
 pub use linking::{Introduced, Linking, PendingLink};
 pub use options::Options;
 pub use readiness::Readiness;

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use qpq_core::engine::{Command, take_over};
 use qpq_core::link::{Compared, Heard, Host, LinkCode, Newcomer};
+use qpq_core::store::archive::{HistoryRow, HistoryStep};
 use qpq_core::store::rows::DeviceChange;
 use qpq_io::secret::SecretString;
 use qpq_proto::account::UserName;
-use qpq_proto::link::LinkStep;
+use qpq_proto::link::{LinkStep, LinkedHistory};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -139,22 +140,31 @@ impl Client {
         Ok(PendingLink { compared: host.compare(&reveal)?, mailbox })
     }
 
-    /// The user has compared: lists the new device in the manifest, and gives it all that it needs.
+    /// The user has compared: lists the new device in the manifest, and gives it all that it needs. `with_history`: writes the
+    /// archive of earlier messages, too, and tells the new device where it will be; [`Self::carry_histories`] brings it there.
     ///
     /// # Errors
     /// Offline, or refused: too many devices, for instance.
-    pub fn link_approve(&self, pending: &PendingLink, timeout: Duration) -> Result<(), Error> {
+    pub fn link_approve(&self, pending: &PendingLink, with_history: bool, timeout: Duration) -> Result<(), Error> {
         let change = DeviceChange::Add(pending.compared.device().clone());
         let wish = self.device_change(change)?;
         self.wait(wish, timeout)?;
-        let (account, bundle) = self.look(|query| query.bundle())?;
+        let history = if with_history { Some(self.write_history()?) } else { None };
+        // After the archive: numbers up to what the bundle says are set aside for what is in it.
+        let (account, mut bundle) = self.look(|query| query.bundle())?;
+        bundle.history = history.as_ref().map(linked);
         let sealed = pending.compared.seal(&account, bundle)?;
         let (mailbox, device) = (pending.mailbox, DeviceKey::of(&account));
-        once(self.profile(), async |connection, greeted| {
+        let given = once(self.profile(), async |connection, greeted| {
             // Only an authenticated connection may carry that much.
             resume(&connection, &greeted, &device).await?;
             link_put(&greeted, &mailbox, LinkStep::Bundle, &sealed).await
-        })
+        });
+        // Whether it has arrived is not known when the answer was lost.
+        if let (Err(Error::Refused(_)), Some(history)) = (&given, history) {
+            self.history_step(HistoryStep::Forget(history.blob))?;
+        }
+        given
     }
 
     pub(crate) fn device_change(&self, change: DeviceChange) -> Result<crate::WishId, Error> {
@@ -189,6 +199,10 @@ fn take(profile: &Profile, mailbox: &[u8; 16], step: LinkStep) -> Result<Vec<u8>
             Err(error) => return Err(error),
         }
     }
+}
+
+fn linked(row: &HistoryRow) -> LinkedHistory {
+    LinkedHistory { blob: row.blob, key: row.key, sha256: row.sha256, size: row.size }
 }
 
 fn address(profile: &Profile) -> String {

@@ -353,6 +353,7 @@ mod tests {
             contacts: vec![],
             groups: vec![],
             silent: false,
+            history: None,
             signature: [0; 64],
         }
     }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::account::UserName;
 use crate::generated::account_capnp;
-use crate::ids::{DeviceId, GroupId, IdentityId};
+use crate::ids::{BlobId, DeviceId, GroupId, IdentityId};
 use crate::keys::DeviceRecord;
 use crate::limits;
 use crate::read::{self, Malformed};
@@ -97,6 +97,8 @@ pub struct LinkBundle {
     pub groups: Vec<LinkedGroup>,
     /// No receipts and no typing notices.
     pub silent: bool,
+    /// Where earlier messages are being uploaded to.
+    pub history: Option<LinkedHistory>,
     /// By the device of the hello.
     pub signature: [u8; 64],
 }
@@ -128,6 +130,18 @@ pub struct LinkedGroup {
     pub is_muted: bool,
     /// The stranger who began it, while the user has not accepted.
     pub requested_by: Option<IdentityId>,
+    /// Numbers of messages up to here are taken by what is in the history; 0 without one.
+    pub last_number: u64,
+}
+
+/// The archive of earlier messages, and what opens it. No `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LinkedHistory {
+    pub blob: BlobId,
+    pub key: [u8; 32],
+    /// Of the plain archive.
+    pub sha256: [u8; 32],
+    pub size: u64,
 }
 
 impl LinkBundle {
@@ -159,12 +173,20 @@ impl LinkBundle {
             builder.set_known(contact.is_known);
             builder.set_blocked(contact.is_blocked);
         }
+        if let Some(history) = &self.history {
+            let mut builder = builder.reborrow().init_history();
+            builder.set_blob(&history.blob.0);
+            builder.set_key(&history.key);
+            builder.set_sha256(&history.sha256);
+            builder.set_size(history.size);
+        }
         let mut list = builder.init_groups(self.groups.len() as u32);
         for (index, group) in (0..).zip(&self.groups) {
             let mut builder = list.reborrow().get(index);
             builder.set_group(&group.group.0);
             builder.set_name_key(&group.name_key);
             builder.set_muted(group.is_muted);
+            builder.set_last_number(group.last_number);
             builder.set_requested_by(group.requested_by.as_ref().map_or(&[][..], |by| &by.0));
         }
         read::to_bytes(&message)
@@ -186,6 +208,10 @@ impl LinkBundle {
             contacts: contacts.iter().map(LinkedContact::read).collect::<Result<_, _>>()?,
             groups: groups.iter().map(LinkedGroup::read).collect::<Result<_, _>>()?,
             silent: reader.get_silent(),
+            history: match reader.has_history() {
+                true => Some(LinkedHistory::read(reader.get_history()?)?),
+                false => None,
+            },
             signature: read::array("linkBundle.signature", reader.get_signature())?,
         })
     }
@@ -211,6 +237,18 @@ impl LinkedGroup {
             name_key: read::array("linkedGroup.nameKey", reader.get_name_key())?,
             is_muted: reader.get_muted(),
             requested_by: read::optional_array("linkedGroup.requestedBy", reader.get_requested_by())?.map(IdentityId),
+            last_number: reader.get_last_number(),
+        })
+    }
+}
+
+impl LinkedHistory {
+    fn read(reader: account_capnp::linked_history::Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            blob: BlobId(read::array("linkedHistory.blob", reader.get_blob())?),
+            key: read::array("linkedHistory.key", reader.get_key())?,
+            sha256: read::array("linkedHistory.sha256", reader.get_sha256())?,
+            size: reader.get_size(),
         })
     }
 }
@@ -266,8 +304,10 @@ mod tests {
                 name_key: [6; 32],
                 is_muted: true,
                 requested_by: Some(IdentityId([8; 32])),
+                last_number: 9,
             }],
             silent: true,
+            history: Some(LinkedHistory { blob: BlobId([1; 32]), key: [2; 32], sha256: [3; 32], size: 4 }),
             signature: [7; 64],
         };
         assert!(LinkBundle::decode(&bundle.encode()) == Ok(bundle.clone()));

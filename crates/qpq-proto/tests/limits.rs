@@ -286,7 +286,7 @@ fn links() {
         let (identity, group) = (IdentityId([1; 32]), GroupId([1; 16]));
         let contact =
             LinkedContact { identity, name: None, trust: LinkedTrust::Verified, is_known: true, is_blocked: false };
-        let group = LinkedGroup { group, name_key: [1; 32], is_muted: false, requested_by: None };
+        let group = LinkedGroup { group, name_key: [1; 32], is_muted: false, requested_by: None, last_number: 0 };
         let bundle = LinkBundle {
             identity_keys: zeroize::Zeroizing::new([1; 64]),
             manifest: vec![0; manifest],
@@ -294,6 +294,7 @@ fn links() {
             contacts: vec![contact; contacts],
             groups: vec![group; groups],
             silent: false,
+            history: None,
             signature: [1; 64],
         };
         LinkBundle::decode(&bundle.encode()).map(|_| ())

@@ -14,7 +14,9 @@ use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Se
 use qpq_proto::keys::{
     DeviceRecord, ML_DSA_65_PUBLIC, ML_DSA_65_SIGNATURE, ManifestBody, SignedManifest, X_WING_PUBLIC,
 };
-use qpq_proto::link::{LinkBundle, LinkHello, LinkOffer, LinkStep, LinkedContact, LinkedGroup, LinkedTrust};
+use qpq_proto::link::{
+    LinkBundle, LinkHello, LinkOffer, LinkStep, LinkedContact, LinkedGroup, LinkedHistory, LinkedTrust,
+};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_proto::time::Timestamp;
 use sha2::Digest as _;
@@ -252,6 +254,7 @@ fn links_keep_their_bytes() {
         name_key: [6; 32],
         is_muted: true,
         requested_by: Some(IdentityId([8; 32])),
+        last_number: 9,
     };
     let bundle = LinkBundle {
         identity_keys: zeroize::Zeroizing::new([1; 64]),
@@ -260,9 +263,10 @@ fn links_keep_their_bytes() {
         contacts: vec![contact],
         groups: vec![group],
         silent: true,
+        history: Some(LinkedHistory { blob: BlobId([1; 32]), key: [2; 32], sha256: [3; 32], size: 4 }),
         signature: [7; 64],
     };
-    check("link bundle", &bundle.encode(), "05e84ae2e05e1615512b88b28feb85fcbfc53a8bf48d039fc360948dffb647af");
+    check("link bundle", &bundle.encode(), "a7de4b47554519e0b8c60f3172b83606a03afce59391f14951de715390152a37");
     // Numbers in mailboxes, and in what seals their content.
     let steps = [LinkStep::Offer, LinkStep::Hello, LinkStep::Reveal, LinkStep::Bundle];
     assert_eq!(steps.map(|step| step as u16), [0, 1, 2, 3]);

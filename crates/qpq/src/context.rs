@@ -7,6 +7,7 @@ use etcetera::BaseStrategy as _;
 use qpq_client::{Client, Conversation, ConversationId, Error, Options};
 
 use crate::args::Global;
+use crate::command::go_on_with_history;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::password;
@@ -118,9 +119,11 @@ impl Ctx {
         let status = client.status()?;
         self.output.detail(&format!("online: {}; {}", status.online, sanitize::line(&status.detail)));
         match settled {
-            Ok(()) | Err(Error::Offline(_) | Error::TimedOut(_)) => Ok(client),
-            Err(error) => Err(error.into()),
+            Ok(()) | Err(Error::Offline(_) | Error::TimedOut(_)) => {}
+            Err(error) => return Err(error.into()),
         }
+        go_on_with_history(self, &client)?;
+        Ok(client)
     }
 
     /// Waits for something of the server, with a sign of life.

@@ -15,11 +15,13 @@ mod watch;
 
 mod calls;
 mod client;
+mod history;
 #[cfg(test)]
 mod tests;
 
 pub use calls::{BlobAnswered, Calls};
 pub use client::{Destination, Downloaded};
+pub use history::Carried;
 pub use name::safe_name;
 pub use source::Stored;
 pub use watch::{Progress, Step};

@@ -112,7 +112,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    fn pause(&mut self, pause: Duration) -> Result<(), Error> {
+    pub fn pause(&mut self, pause: Duration) -> Result<(), Error> {
         let end = Instant::now() + pause;
         loop {
             self.look()?;
@@ -159,4 +159,4 @@ fn refused(refusal: Refusal) -> Error {
 
 /// How often somebody is told that nothing has changed.
 const SLICE: Duration = Duration::from_millis(100);
-const PAUSE: Duration = Duration::from_millis(100);
+pub const PAUSE: Duration = Duration::from_millis(100);

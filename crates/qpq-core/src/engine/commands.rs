@@ -43,6 +43,7 @@ impl Ctx<'_> {
             Command::TellOthers(tell) => self.set_telling(tell)?,
             Command::Typing(conversation) => self.typing(conversation)?,
             Command::Transfer(row) => self.transfer(&row)?,
+            Command::History(step) => self.history(step)?,
             Command::MarkRead(conversation) => self.mark_read(conversation)?,
             Command::Devices(change) => self.change_devices(change)?,
             Command::MoveConsumer { consumer, position } => {

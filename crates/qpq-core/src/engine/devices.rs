@@ -7,7 +7,8 @@ use qpq_proto::code::Refusal;
 use qpq_proto::ids::{DeviceId, GroupId};
 use qpq_proto::keys::DeviceRecord;
 use qpq_proto::limits;
-use qpq_proto::link::{LinkBundle, LinkedGroup, LinkedTrust};
+use qpq_proto::link::{LinkBundle, LinkedGroup, LinkedHistory, LinkedTrust};
+use qpq_proto::time::Timestamp;
 use qpq_trust::TrustError;
 use qpq_trust::identity::{IdentityKeys, device_id};
 use qpq_trust::manifest::Manifest;
@@ -19,6 +20,7 @@ use super::{Answer, Effect};
 use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Reply, Request};
+use crate::store::archive::{HistoryRow, HistoryStage};
 use crate::store::rows::{
     AccountRow, ContactRow, ConversationRow, DeviceChange, DeviceChangeRow, EventRowKind, GroupRow, Row as _, ToldRow,
     WishKind, device_added_at, next_number, number, set_number,
@@ -212,7 +214,8 @@ pub fn bundle(store: &dyn Store) -> Result<(AccountRow, LinkBundle), Error> {
             group: row.group,
             name_key: row.name_key,
             is_muted: conversation.as_ref().is_some_and(|conversation| conversation.is_muted),
-            requested_by: conversation.and_then(|conversation| conversation.requested_by),
+            requested_by: conversation.as_ref().and_then(|conversation| conversation.requested_by),
+            last_number: conversation.map_or(0, |conversation| conversation.last_number),
         });
     }
     let identity_keys = <[u8; 64]>::try_from(&account.identity_keys[..]).map_err(|_| damaged())?;
@@ -223,6 +226,7 @@ pub fn bundle(store: &dyn Store) -> Result<(AccountRow, LinkBundle), Error> {
         contacts: contacts.take(limits::LINKED).collect(),
         groups,
         silent: number(store, SILENT)? != 0,
+        history: None,
         signature: [0; 64],
     };
     Ok((account, bundle))
@@ -252,8 +256,13 @@ pub fn take_over(store: &mut dyn Store, account: &AccountRow, bundle: &LinkBundl
     }
     set_number(store, SILENT, u64::from(bundle.silent))?;
     for linked in &bundle.groups {
-        let LinkedGroup { group, name_key, is_muted, requested_by } = linked.clone();
-        ToldRow { group, name_key, is_muted, requested_by }.save(store)?;
+        let LinkedGroup { group, name_key, is_muted, requested_by, last_number } = linked.clone();
+        let last_number = if bundle.history.is_some() { last_number } else { 0 };
+        ToldRow { group, name_key, is_muted, requested_by, last_number }.save(store)?;
+    }
+    if let Some(LinkedHistory { blob, key, sha256, size }) = bundle.history.clone() {
+        let (stage, begun) = (HistoryStage::Receiving, Timestamp(0));
+        HistoryRow { blob, key, sha256, size, stage, parts: 0, begun }.save(store)?;
     }
     Ok(())
 }

@@ -146,6 +146,9 @@ impl Ctx<'_> {
         shown.group = Some(id);
         if let Some(told) = told {
             (shown.is_muted, shown.requested_by) = (told.is_muted, told.requested_by);
+            // What the history brings keeps its numbers, and has been read.
+            shown.last_number = shown.last_number.max(told.last_number);
+            shown.read_number = shown.read_number.max(told.last_number);
         }
         shown.save(self.store)?;
         self.ensure_mending(&row)?;

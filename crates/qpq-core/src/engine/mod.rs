@@ -8,6 +8,7 @@ mod devices;
 mod directory;
 mod drive;
 mod expiry;
+mod history;
 mod inbox;
 mod keys;
 mod log;
@@ -40,6 +41,7 @@ use crate::error::Error;
 use crate::mls::Myself;
 use crate::request::{Reply, Request};
 use crate::store::Store;
+use crate::store::archive::HistoryStep;
 use crate::store::rows::{AccountRow, DeviceChange, Row as _, TransferRow, WishKind};
 use crate::view::{ConversationId, Trust};
 use ctx::Ctx;
@@ -153,6 +155,8 @@ pub enum Command {
     MarkRead(ConversationId),
     /// Remembers the upload of a file, so that it can go on after an interruption. Forgotten when its message is stored.
     Transfer(TransferRow),
+    /// Earlier messages for a new device, or on one.
+    History(HistoryStep),
     /// Change the devices of this identity, or look at them anew.
     Devices(DeviceChange),
     /// Stores how far a consumer has come with the events.

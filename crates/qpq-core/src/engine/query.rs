@@ -39,7 +39,7 @@ use crate::view::{
 
 /// A look at the store.
 pub struct Query<'a> {
-    store: &'a mut dyn Store,
+    pub(super) store: &'a mut dyn Store,
 }
 
 impl<'a> Query<'a> {

@@ -4,6 +4,8 @@
 pub mod memory;
 pub mod notes;
 pub mod rows;
+
+pub mod archive;
 #[cfg(test)]
 mod snapshot_tests;
 #[cfg(any(test, feature = "testing"))]
@@ -120,6 +122,10 @@ pub enum Table {
     DeviceChanges = 21,
     /// Group → [`rows::ToldRow`], until this device is in the group.
     Told = 22,
+    /// Blob → [`archive::HistoryRow`], while a history is on its way.
+    Histories = 23,
+    /// (blob, index) → part of a history.
+    HistoryParts = 24,
 }
 
 /// The storage failed.

@@ -331,6 +331,13 @@ pub struct ToldRow {
     pub name_key: [u8; 32],
     pub is_muted: bool,
     pub requested_by: Option<IdentityId>,
+    /// Numbers of messages up to here are taken by what the history brings.
+    #[serde(default, skip_serializing_if = "is_zero_number")]
+    pub last_number: u64,
+}
+
+fn is_zero_number(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The counter that holds when an own device was added.
@@ -565,6 +572,8 @@ macro_rules! row {
         }
     };
 }
+
+pub(super) use row;
 
 row!(AccountRow, Account, (), |_key| vec![], |_row| ());
 row!(ContactRow, Contacts, IdentityId, |key| key.0.to_vec(), |row| row.identity);

@@ -7,6 +7,7 @@ use qpq_proto::stream::{Entry, EntryKind, LogId};
 use qpq_proto::time::Timestamp;
 use sha2::Digest as _;
 
+use super::archive::{HistoryRow, HistoryStage};
 use super::rows::{
     AccountRow, BacklogRow, ContactRow, ConversationRow, DeviceChange, DeviceChangeRow, EventRow, EventRowKind,
     GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Row as _, ToldRow, TransferRow, WishKind, WishRef, WishRow,
@@ -149,7 +150,7 @@ fn rows_keep_their_bytes() {
         &DeviceChangeRow { id: 1, change, attempts: 0 },
         "82a2696401a66368616e676581a652656e616d6592c41002020202020202020202020202020202a16e",
     );
-    let told = ToldRow { group, name_key: [1; 32], is_muted: true, requested_by: Some(identity) };
+    let told = ToldRow { group, name_key: [1; 32], is_muted: true, requested_by: Some(identity), last_number: 0 };
     check(
         "told",
         &told,
@@ -161,7 +162,27 @@ fn rows_keep_their_bytes() {
         &former,
         "89a86964656e74697479c4200101010101010101010101010101010101010101010101010101010101010101a46e616d65c0ac636c61696d65645f6e616d65c0a57472757374aa556e7665726966696564ab7265706c616365645f6279c0a869735f6b6e6f776ec2a86d616e6966657374c400a76465766963657380a6666f726d657281c41002020202020202020202020202020202a16e",
     );
+    let history = HistoryRow {
+        blob: qpq_proto::ids::BlobId([1; 32]),
+        key: [2; 32],
+        sha256: [3; 32],
+        size: 4,
+        stage: HistoryStage::Receiving,
+        parts: 5,
+        begun: Timestamp(6),
+    };
+    check(
+        "history",
+        &history,
+        "87a4626c6f62c4200101010101010101010101010101010101010101010101010101010101010101a36b6579c4200202020202020202020202020202020202020202020202020202020202020202a6736861323536c4200303030303030303030303030303030303030303030303030303030303030303a473697a6504a57374616765a9526563656976696e67a5706172747305a5626567756e06",
+    );
+    check(
+        "told with a history",
+        &ToldRow { last_number: 7, requested_by: None, ..told },
+        "85a567726f7570c41003030303030303030303030303030303a86e616d655f6b6579c4200101010101010101010101010101010101010101010101010101010101010101a869735f6d75746564c3ac7265717565737465645f6279c0ab6c6173745f6e756d62657207",
+    );
     assert_eq!((Table::DeviceChanges as u8, Table::Told as u8), (21, 22));
+    assert_eq!((Table::Histories as u8, Table::HistoryParts as u8), (23, 24));
     assert_eq!(conversation_key(conversation)[0], 1);
     assert_eq!(conversation_key(ConversationId::Direct(identity))[0], 2);
 }

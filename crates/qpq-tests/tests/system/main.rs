@@ -12,6 +12,7 @@ mod devices;
 mod disk;
 mod errors;
 mod files;
+mod history;
 mod limits;
 mod logs;
 mod messages;

@@ -3,11 +3,12 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
-use qpq_client::{Client, Error, Linking, PendingLink};
+use qpq_client::{Carried, Client, Error, Linking, PendingLink};
 use serde::Serialize;
 
 use crate::context::Ctx;
 use crate::exit::Failure;
+use crate::output::bar::Bar;
 use crate::password;
 use crate::view::{json, qr, sanitize};
 
@@ -23,6 +24,12 @@ pub struct Link {
     /// Do not ask whether the numbers are the same: for scripts that compare them otherwise.
     #[arg(long)]
     yes: bool,
+    /// With the code: the new device gets the messages that are here. Asked on a terminal.
+    #[arg(long, overrides_with = "no_history")]
+    history: bool,
+    /// With the code: the new device begins without earlier messages.
+    #[arg(long)]
+    no_history: bool,
     /// What the new device is to be called [default: the machine's name].
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
@@ -68,19 +75,24 @@ struct ApprovedLine {
     #[serde(rename = "type")]
     kind: &'static str,
     device: String,
+    history: bool,
 }
 
 impl Link {
     pub fn run(self, ctx: &mut Ctx) -> Result<(), Failure> {
         let code = self.code.concat();
+        let history = match (self.history, self.no_history) {
+            (false, false) => None,
+            (wanted, _) => Some(wanted),
+        };
         match (ctx.session.is_some(), code.as_str()) {
             (true, "") => {
                 Err(Failure::Usage("the new device shows a code after `qpq link`: type it here as /link CODE".into()))
             }
-            (true, "yes" | "no") => answer(ctx, code == "yes"),
-            (true, _) => offered_in_repl(ctx, &code, self.yes),
+            (true, "yes" | "no") => answer(ctx, code == "yes", history),
+            (true, _) => offered_in_repl(ctx, &code, self.yes, history),
             (false, "") => become_one(ctx, self.yes, self.device_name.as_deref()),
-            (false, _) => take_in(ctx, &code, self.yes),
+            (false, _) => take_in(ctx, &code, self.yes, history),
         }
     }
 }
@@ -133,50 +145,62 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
         Ok(()) | Err(Failure::Client(Error::Offline(_) | Error::TimedOut(_))) => {}
         Err(failure) => return Err(failure),
     }
+    let Carried { messages, failed: unread, .. } = carry(ctx, &client, true)?;
     let (me, (groups, failed)) = (client.whoami()?, client.groups_joined()?);
-    let text = format!("@{name}: {groups} groups joined, 0 messages transferred, {failed} failed");
+    let failed = failed + usize::try_from(unread).unwrap_or(usize::MAX - failed);
+    let text =
+        format!("@{name}: {groups} groups joined, {} messages transferred, {failed} failed", thousands(messages));
     let line = LinkedLine {
         kind: "linked",
         name,
         identity: me.identity.to_string(),
         device: me.device.to_string(),
         groups,
-        messages: 0,
+        messages,
         failed,
     };
     ctx.output.show(&line, &text)
 }
 
 /// The device that takes in another one, from the command line.
-fn take_in(ctx: &mut Ctx, code: &str, yes: bool) -> Result<(), Failure> {
+fn take_in(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.connected()?;
     let pending = ctx.ask(|_| client.link_offered(code))?;
     show(ctx, &pending)?;
     if !yes && !confirmed("does the new device show the same number? [yes/no] ")? {
         return Err(rejected());
     }
-    approve(ctx, &pending)
+    let history = match history {
+        Some(history) => history,
+        None if yes || !is_with_person(ctx) => false,
+        None => !declined("shall it get the messages that are here? [YES/no] ")?,
+    };
+    approve(ctx, &pending, history)
 }
 
 /// The same in the REPL: first the number, and then /link yes.
-fn offered_in_repl(ctx: &mut Ctx, code: &str, yes: bool) -> Result<(), Failure> {
+fn offered_in_repl(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.client()?;
     let pending = ctx.ask(|_| client.link_offered(code))?;
     show(ctx, &pending)?;
     if yes {
-        return approve(ctx, &pending);
+        return approve(ctx, &pending, history.unwrap_or(false));
     }
-    ctx.output.say("if the new device shows the same number: /link yes; otherwise /link no")?;
+    ctx.output.say(
+        "if the new device shows the same number: /link yes --history, so that it gets the messages that are here, or \
+         /link yes --no-history; otherwise /link no",
+    )?;
     if let Some(session) = &mut ctx.session {
         session.pending_link = Some(pending);
     }
     Ok(())
 }
 
-fn answer(ctx: &mut Ctx, yes: bool) -> Result<(), Failure> {
+fn answer(ctx: &mut Ctx, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let pending = ctx.session.as_mut().and_then(|session| session.pending_link.take());
     let pending = pending.ok_or_else(|| Failure::Refused("no device waits to be linked: /link CODE first".into()))?;
-    if yes { approve(ctx, &pending) } else { Err(rejected()) }
+    let history = history.unwrap_or_else(|| is_with_person(ctx));
+    if yes { approve(ctx, &pending, history) } else { Err(rejected()) }
 }
 
 fn show(ctx: &Ctx, pending: &PendingLink) -> Result<(), Failure> {
@@ -186,11 +210,61 @@ fn show(ctx: &Ctx, pending: &PendingLink) -> Result<(), Failure> {
     ctx.output.show(&CompareLine { kind: "link_compare", number, name: None, device }, &text)
 }
 
-fn approve(ctx: &mut Ctx, pending: &PendingLink) -> Result<(), Failure> {
+fn approve(ctx: &mut Ctx, pending: &PendingLink, history: bool) -> Result<(), Failure> {
     let client = ctx.client()?;
-    ctx.ask(|timeout| client.link_approve(pending, timeout))?;
+    ctx.ask(|timeout| client.link_approve(pending, history, timeout))?;
     let text = format!("{} is a device of yours now", sanitize::line(pending.device_name()));
-    ctx.output.show(&ApprovedLine { kind: "device_linked", device: pending.device_name().to_owned() }, &text)
+    let device = pending.device_name().to_owned();
+    ctx.output.show(&ApprovedLine { kind: "device_linked", device, history }, &text)?;
+    if history {
+        carry(ctx, &client, true)?;
+    }
+    Ok(())
+}
+
+/// Carries the histories that are on their way, to or from this device. What cannot be carried now is carried later.
+fn carry(ctx: &Ctx, client: &Client, awaits: bool) -> Result<Carried, Failure> {
+    let mut bar = Bar::new(&ctx.output, &ctx.signals, "history");
+    let outcome = client.carry_histories(awaits, ctx.whole_timeout(), &mut |progress| bar.show(progress));
+    drop(bar);
+    if ctx.session.is_some() {
+        ctx.signals.forget_interrupt();
+    }
+    match outcome {
+        Ok(carried) => Ok(carried),
+        Err(Error::Offline(_) | Error::TimedOut(_) | Error::Stopped) => {
+            let text = "the history is not complete yet; the next command that connects goes on with it";
+            if awaits {
+                ctx.output.note(text);
+            } else {
+                ctx.output.detail(text);
+            }
+            Ok(Carried::default())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Goes on with what an earlier command has begun.
+pub fn go_on(ctx: &Ctx, client: &Client) -> Result<(), Failure> {
+    if client.offline().is_some() || !client.has_history_under_way()? {
+        return Ok(());
+    }
+    let Carried { received, messages, failed, .. } = carry(ctx, client, false)?;
+    if received + failed > 0 {
+        let messages = thousands(messages);
+        ctx.output.note(&format!("the history of your other device: {messages} messages transferred, {failed} failed"));
+    }
+    Ok(())
+}
+
+fn is_with_person(ctx: &Ctx) -> bool {
+    !ctx.output.json && io::stdin().is_terminal()
+}
+
+/// Only a plain no.
+fn declined(question: &str) -> Result<bool, Failure> {
+    Ok(matches!(answered(question)?.as_str(), "n" | "no"))
 }
 
 fn rejected() -> Failure {
@@ -200,13 +274,30 @@ fn rejected() -> Failure {
     )
 }
 
+/// 4210 as 4,210.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A line of standard input; the end of it is no yes.
 pub fn confirmed(question: &str) -> Result<bool, Failure> {
+    Ok(matches!(answered(question)?.as_str(), "y" | "yes"))
+}
+
+fn answered(question: &str) -> Result<String, Failure> {
     let mut error = io::stderr();
     // A question that cannot be shown is answered with no.
     let _ = write!(error, "{question}").and_then(|()| error.flush());
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     read.map_err(|error| Failure::Refused(format!("cannot read standard input: {error}")))?;
-    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(line.trim().to_lowercase())
 }

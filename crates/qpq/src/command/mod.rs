@@ -50,6 +50,8 @@ use crate::args::Cli;
 use crate::context::Ctx;
 use crate::exit::{self, Failure};
 
+pub use link::go_on as go_on_with_history;
+
 /// Everything that `qpq` can do.
 #[derive(Subcommand)]
 pub enum Command {

@@ -3,6 +3,7 @@
 use clap::Args;
 use qpq_client::Error;
 
+use crate::command::go_on_with_history;
 use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::view::json::{self, SyncLine};
@@ -16,6 +17,9 @@ impl Sync {
         let client = ctx.client()?;
         client.connect();
         let settled = ctx.wait("waiting for the server", |slice| client.wait_settled(slice));
+        if settled.is_ok() {
+            go_on_with_history(ctx, &client)?;
+        }
         let status = client.status()?;
         let line = SyncLine::of(&status);
         match settled {

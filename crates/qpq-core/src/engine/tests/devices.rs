@@ -1,7 +1,11 @@
 //! Several devices of one identity: they come in by themselves, say the same, and go together.
 
 use super::world::World;
+use qpq_proto::ids::BlobId;
+use qpq_proto::link::LinkedHistory;
+
 use crate::engine::{Command, Query};
+use crate::store::archive::{HistoryStep, Record};
 use crate::store::rows::{DeviceChange, WishKind};
 use crate::view::{ConversationId, ConversationState, EventKind, OwnDevice};
 
@@ -197,4 +201,67 @@ fn a_server_that_never_takes_a_manifest_is_given_up() {
     world.quiesce();
     let (_, outcome) = world.nodes[0].settled.last_key_value().unwrap();
     assert!(outcome.as_ref().is_err_and(|why| why.contains("again and again")), "{outcome:?}");
+}
+
+/// Everything that a device would write about a conversation, a page at a time.
+fn archived(world: &mut World, node: usize, conversation: ConversationId) -> Vec<Record> {
+    let now = world.now();
+    let query = Query::new(&mut world.nodes[node].store);
+    let conversations = query.archived_conversations().unwrap();
+    let mut records: Vec<_> =
+        conversations.into_iter().filter(|(id, _)| *id == conversation).map(|(_, record)| record).collect();
+    let mut before = None;
+    loop {
+        let (page, next) = query.archive_page(conversation, before, 2, now).unwrap();
+        records.extend(page);
+        if next.is_none() {
+            return records;
+        }
+        before = next;
+    }
+}
+
+#[test]
+fn a_history_that_comes_late_and_twice_stands_before_what_is_new() {
+    for is_told in [true, false] {
+        let mut world = World::new(12, &["alice", "bob"]);
+        let group = world.create_group(0, "one", &[1]);
+        world.quiesce();
+        for text in ["a", "b", "c"] {
+            world.send(1, group, text);
+            world.send(0, group, &text.to_uppercase());
+            world.quiesce();
+        }
+        world.command(0, Command::React { conversation: group, number: 1, emoji: "👍".into(), removed: false });
+        world.quiesce();
+        let mut expected = world.history(0, group);
+        expected.push("new".to_owned());
+        let records = archived(&mut world, 0, group);
+        let history = LinkedHistory { blob: BlobId([1; 32]), key: [2; 32], sha256: [3; 32], size: 4 };
+        let phone = world.link_with(0, "phone", |bundle| bundle.history = Some(history).filter(|_| is_told));
+        world.send(1, group, "new");
+        world.quiesce();
+        let unread =
+            |world: &mut World| Query::new(&mut world.nodes[phone].store).conversation(group).unwrap().unwrap().unread;
+        assert_eq!(unread(&mut world), 1);
+        let events = world.events(phone).len();
+        for _ in 0..2 {
+            for record in &records {
+                world.command(phone, Command::History(HistoryStep::Import(vec![record.clone()])));
+            }
+            world.quiesce();
+            assert_eq!(world.history(phone, group), expected);
+            let shown = Query::new(&mut world.nodes[phone].store).history(group, None, 100, None).unwrap();
+            let mut numbers: Vec<_> = shown.iter().map(|message| message.number).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), 7, "each has a number of its own");
+            assert_eq!(shown.iter().filter(|message| message.notes.reactions.is_empty()).count(), 6);
+            if is_told {
+                assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7], "those that they had");
+                assert_eq!(unread(&mut world), 1, "only what is new");
+            }
+        }
+        assert_eq!(world.events(phone).len(), events, "nothing has happened");
+    }
 }

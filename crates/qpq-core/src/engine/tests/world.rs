@@ -7,6 +7,7 @@ use qpq_proto::account::{Account, ServerHello};
 use qpq_proto::code::Refusal;
 use qpq_proto::content::Body;
 use qpq_proto::ids::{IdentityId, MessageId, Seq};
+use qpq_proto::link::LinkBundle;
 use qpq_proto::stream::{LogId, Mark};
 use qpq_proto::time::Timestamp;
 
@@ -69,6 +70,11 @@ impl Node {
 impl World {
     /// A new device, taken in by this one; it is online.
     pub fn link(&mut self, host: usize, device_name: &str) -> usize {
+        self.link_with(host, device_name, |_| {})
+    }
+
+    /// The same, with something else in the bundle.
+    pub fn link_with(&mut self, host: usize, device_name: &str, change: impl FnOnce(&mut LinkBundle)) -> usize {
         let newcomer = Newcomer::new(device_name).expect("random numbers");
         let account = AccountRow::load(&self.nodes[host].store, &()).expect("memory").expect("an account");
         let offer = newcomer.offer().expect("sealed");
@@ -78,7 +84,8 @@ impl World {
         assert_eq!(heard.comparison(), compared.comparison());
         self.command(host, Command::Devices(DeviceChange::Add(compared.device().clone())));
         self.quiesce();
-        let (account, content) = bundle(&self.nodes[host].store).expect("memory");
+        let (account, mut content) = bundle(&self.nodes[host].store).expect("memory");
+        change(&mut content);
         let (account, content) = heard.accept(&compared.seal(&account, content).expect("sealed")).expect("the bundle");
         let mut store = MemoryStore::default();
         take_over(&mut store, &account, &content).expect("memory");
@@ -87,6 +94,11 @@ impl World {
         self.connect(node);
         self.quiesce();
         node
+    }
+
+    /// The time that everybody agrees on.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now)
     }
 
     /// The id of a node's device.
