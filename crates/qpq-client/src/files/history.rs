@@ -55,7 +55,7 @@ impl Client {
         patience: Duration,
         progress: OnProgress<'_>,
     ) -> Result<Carried, Error> {
-        let mut carried = Carried::default();
+        let (mut carried, mut trouble) = (Carried::default(), None);
         for row in self.look(|query| query.histories())? {
             let mut watch = Watch::new(self, patience, &mut *progress);
             let outcome = match row.stage {
@@ -69,11 +69,15 @@ impl Client {
                     tracing::warn!(%reason, "a history is given up");
                     carried.failed += 1;
                 }
-                Err(error) => return Err(error),
+                // The others need not wait for this one.
+                Err(error) => {
+                    trouble = trouble.or(Some(error));
+                    continue;
+                }
             }
             self.history_step(HistoryStep::Forget(row.blob))?;
         }
-        Ok(carried)
+        trouble.map_or(Ok(carried), Err)
     }
 
     /// Writes the archive of everything that is here.
@@ -162,7 +166,8 @@ impl Client {
             if piece.is_empty() {
                 break;
             }
-            let records = reader.take(&piece)?;
+            // It will not become another one by trying again.
+            let records = reader.take(&piece).map_err(|error| Error::Refused(error.to_string()))?;
             messages += records.iter().filter(|record| matches!(record, Record::Message(_))).count() as u64;
             self.history_step(HistoryStep::Import(records))?;
             watch.done(source.at)?;

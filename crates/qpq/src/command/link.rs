@@ -217,7 +217,10 @@ fn approve(ctx: &mut Ctx, pending: &PendingLink, history: bool) -> Result<(), Fa
     let device = pending.device_name().to_owned();
     ctx.output.show(&ApprovedLine { kind: "device_linked", device, history }, &text)?;
     if history {
-        carry(ctx, &client, true)?;
+        let Carried { failed, .. } = carry(ctx, &client, true)?;
+        if failed > 0 {
+            ctx.output.note("the server does not take the history; the new device begins without earlier messages");
+        }
     }
     Ok(())
 }
@@ -239,6 +242,14 @@ fn carry(ctx: &Ctx, client: &Client, awaits: bool) -> Result<Carried, Failure> {
             } else {
                 ctx.output.detail(text);
             }
+            Ok(Carried::default())
+        }
+        // What was asked now does not fail because of it.
+        Err(error) if !awaits => {
+            ctx.output.note(&format!(
+                "the history of another device cannot be carried: {}",
+                sanitize::line(&error.to_string())
+            ));
             Ok(Carried::default())
         }
         Err(error) => Err(error.into()),
