@@ -97,6 +97,11 @@ impl Target {
     /// A conversation that is there. Whoever is known needs no question to the server.
     pub fn existing(&self, ctx: &mut Ctx) -> Result<ConversationId, Failure> {
         if let Self::User(user) = self {
+            let client = ctx.client()?;
+            let me = client.whoami()?;
+            if client.name_here(&user.name, user.domain.as_deref())? == me.name {
+                return Ok(ConversationId::Direct(me.identity));
+            }
             if let Some(contact) = user.known(ctx)? {
                 return Ok(ConversationId::Direct(contact.identity));
             }

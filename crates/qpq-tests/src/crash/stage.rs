@@ -47,7 +47,7 @@ impl Stage {
         let created = first.json(&["group", "create", "Crash", "@bob", "@carol", "@dave"])?;
         let id = created.iter().find_map(|line| line["group"].as_str()).context("the group's id")?.to_owned();
         first.run(&["group", "role", &format!("#{id}"), "@bob", "@carol", "@dave", "admin"])?.success()?;
-        for synced in at_once(members.iter(), |member| member.person.run(&["sync"])?.success()) {
+        for synced in at_once(members.iter(), |member| member.person.run(&["--timeout", "120s", "sync"])?.success()) {
             synced?;
         }
         for member in &mut members {

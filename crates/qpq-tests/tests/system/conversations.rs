@@ -115,7 +115,7 @@ fn members_change_the_group_at_the_same_moment() -> Result<()> {
     for child in running {
         finish_child(child)?.success()?;
     }
-    alice.run(&["group", "rename", "#Plans", "Better plans"])?.success()?;
+    alice.run(&["--timeout", "60s", "group", "rename", "#Plans", "Better plans"])?.success()?;
     alice.run(&["send", "#Better plans", "all here?"])?.success()?;
     for person in [&bob, &carol, &dave] {
         assert_eq!(person.texts(1)?, ["all here?"], "{}", person.name);
@@ -124,19 +124,19 @@ fn members_change_the_group_at_the_same_moment() -> Result<()> {
     }
     // Who was removed can be invited again, and reads from then on.
     dave.receive()?;
-    alice.run(&["group", "remove", "#Better plans", "@dave"])?.success()?;
+    alice.run(&["--timeout", "60s", "group", "remove", "#Better plans", "@dave"])?.success()?;
     alice.run(&["send", "#Better plans", "without dave"])?.success()?;
-    alice.run(&["group", "invite", "#Better plans", "@dave"])?.success()?;
+    alice.run(&["--timeout", "60s", "group", "invite", "#Better plans", "@dave"])?.success()?;
     alice.run(&["send", "#Better plans", "with dave"])?.success()?;
     assert_eq!(dave.texts(1)?, ["with dave"]);
     dave.run(&["send", "#Better plans", "dave is back"])?.success()?;
     bob.texts(2)?;
     assert_eq!(bob.texts(1)?, ["dave is back"]);
     // The classic suite only by name, and it is shown.
-    alice.run(&["group", "create", "Old", "@bob", "--suite", "classic"])?.success()?;
-    let info = alice.run(&["group", "info", "#Old"])?.success()?;
+    alice.run(&["--timeout", "60s", "group", "create", "Old", "@bob", "--suite", "classic"])?.success()?;
+    let info = alice.run(&["--timeout", "60s", "group", "info", "#Old"])?.success()?;
     assert!(info.stdout.contains("0x0001"), "{}", info.stdout);
-    let info = alice.run(&["group", "info", "#Better plans"])?.success()?;
+    let info = alice.run(&["--timeout", "60s", "group", "info", "#Better plans"])?.success()?;
     assert!(info.stdout.contains("0x004E"), "{}", info.stdout);
     alice.run(&["send", "#Old", "classic"])?.success()?;
     assert_eq!(bob.texts(1)?, ["classic"]);
