@@ -1,7 +1,6 @@
 //! Wishes become operations: one after the other in each conversation, again when superseded, until confirmed or
 //! refused for good.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use qpq_proto::account::ServerHello;
@@ -102,8 +101,12 @@ impl Ctx<'_> {
     }
 
     pub(super) fn touch_all(&mut self) -> Result<(), Error> {
-        let conversations: BTreeSet<_> = WishRow::all(self.store)?.iter().map(|wish| wish.conversation).collect();
-        conversations.into_iter().for_each(|conversation| self.touch(conversation));
+        // Very many may wait in one conversation.
+        for row in ConversationRow::all(self.store)? {
+            if !self.store.scan_first(Table::Wishes, &conversation_key(row.id), 1)?.is_empty() {
+                self.touch(row.id);
+            }
+        }
         Ok(())
     }
 
