@@ -132,7 +132,8 @@ impl Client {
         let file = self.attachment(conversation, number)?;
         let target = into.directory.join(safe_name(into.name.as_ref().unwrap_or(&file.name)));
         if !into.directory.is_dir() {
-            return Err(Error::BadInput(format!("{} is not a directory", into.directory.display())));
+            let shown = into.directory.display();
+            return Err(Error::BadInput(format!("there is no directory {shown}; make it first, or name another one")));
         }
         // Also what leads nowhere: whoever put it there meant something by it.
         if target.symlink_metadata().is_ok_and(|found| found.is_dir() || !into.replace) {

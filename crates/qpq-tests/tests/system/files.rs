@@ -138,7 +138,7 @@ fn nothing_is_replaced_without_being_told_to() -> Result<()> {
     assert_eq!(names(directory.path())?, ["notes"]);
     for (arguments, reason) in [
         (&["download", "@me", "7"][..], "no message 7"),
-        (&["download", "@me", "1", "--to", "/no/such/folder"], "is not a directory"),
+        (&["download", "@me", "1", "--to", "/no/such/folder"], "there is no directory"),
     ] {
         let refused = alice.run(arguments)?.exit(1)?;
         assert!(refused.stderr.contains(reason), "{}", refused.stderr);
