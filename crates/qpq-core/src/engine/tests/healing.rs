@@ -11,7 +11,7 @@ use crate::view::{ConversationId, ConversationState, EventKind};
 use super::simulation::with_seeds;
 use super::world::World;
 
-fn group_id(conversation: ConversationId) -> GroupId {
+pub(super) fn group_id(conversation: ConversationId) -> GroupId {
     match conversation {
         ConversationId::Group(group) => group,
         ConversationId::Direct(_) => panic!("a direct conversation"),
@@ -19,7 +19,7 @@ fn group_id(conversation: ConversationId) -> GroupId {
 }
 
 /// All of these agree, nothing waits, and a message of each reaches all others.
-fn check_health(world: &mut World, nodes: &[usize], conversation: ConversationId) {
+pub(super) fn check_health(world: &mut World, nodes: &[usize], conversation: ConversationId) {
     for node in nodes {
         world.send(*node, conversation, &format!("alive {node}"));
     }
@@ -40,7 +40,7 @@ fn check_health(world: &mut World, nodes: &[usize], conversation: ConversationId
     }
 }
 
-fn gaps(world: &mut World, node: usize) -> u64 {
+pub(super) fn gaps(world: &mut World, node: usize) -> u64 {
     let gap = |event: crate::view::Event| match event.kind {
         EventKind::Gap { count, .. } => Some(count),
         _ => None,
@@ -235,39 +235,6 @@ fn a_group_that_a_restored_server_never_heard_of_is_made_again() {
                 world.connect(node);
                 world.quiesce();
             }
-            let away = 9;
-            let is_fork = false;
-            //DBG
-            if std::env::var("DBG").is_ok() {
-                for node in 0..3 {
-                    let store = &world.nodes[node].store;
-                    eprintln!("node {node} away {away} fork {is_fork}");
-                    for row in crate::store::rows::GroupRow::all(store).unwrap() {
-                        eprintln!(
-                            "  {:?} cursor {:?} awaiting {:?} pending {:?} waitfor {:?} joined {:?}",
-                            row.state, row.cursor, row.awaiting, row.pending, row.wait_for, row.joined
-                        );
-                    }
-                    for row in crate::store::rows::RepairRow::all(store).unwrap() {
-                        eprintln!("  {row:?}");
-                    }
-                    for row in WishRow::all(store).unwrap() {
-                        eprintln!("  {:?} nb {:?}", row.kind, row.not_before);
-                    }
-                    for row in crate::store::rows::ConversationRow::all(store).unwrap() {
-                        eprintln!("  inflight {:?} group {:?}", row.in_flight, row.group);
-                    }
-                    for row in crate::store::rows::OutboxRow::all(store).unwrap() {
-                        eprintln!("  outbox {} {:?} {:?}", row.id, row.purpose, row.not_before);
-                    }
-                    for event in world.events(node) {
-                        if !matches!(event.kind, EventKind::Message(_) | EventKind::Sent { .. }) {
-                            eprintln!("    {:?}", event.kind)
-                        }
-                    }
-                }
-            }
-            //DBG
             for node in 0..3 {
                 let mut history = world.history(node, group);
                 history.sort();

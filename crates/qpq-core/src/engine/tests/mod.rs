@@ -4,6 +4,7 @@ mod annotations;
 mod delivery;
 mod devices;
 mod healing;
+mod hostile;
 mod lying_server;
 mod simulation;
 mod world;
