@@ -129,6 +129,9 @@ impl Ctx<'_> {
     }
 
     fn apply(&mut self, id: ConversationId, by: IdentityId, content: &Content, at: Timestamp) -> Result<(), Error> {
+        if by == self.account.identity && self.is_overtaken(id, &content.body)? {
+            return Ok(());
+        }
         match &content.body {
             Body::Reaction { target, emoji, removed } => {
                 let kind = NoteKind::Reaction { emoji: emoji.clone() };
@@ -154,6 +157,21 @@ impl Ctx<'_> {
             | Body::NameKey(_)
             | Body::Unknown => Ok(()),
         }
+    }
+
+    /// Whether something that this device says about a message is still to come in the log: then that counts, and not what
+    /// another device of the same person said before it.
+    fn is_overtaken(&self, id: ConversationId, body: &Body) -> Result<bool, Error> {
+        let Some((target, said)) = about(body) else { return Ok(false) };
+        let is_same = |message: MessageId, what: &Annotation| message == target && what.is_alternative_to(&said);
+        let on_its_way = |own: &OwnRow| {
+            own.wish.conversation == id && own.about.as_ref().is_some_and(|(message, what)| is_same(*message, what))
+        };
+        let waits = |wish: &WishRow| {
+            wish.conversation == id
+                && matches!(&wish.kind, WishKind::Annotate { message, what } if is_same(*message, what))
+        };
+        Ok(OwnRow::all(self.store)?.iter().any(on_its_way) || WishRow::all(self.store)?.iter().any(waits))
     }
 
     fn reacted(&mut self, note: NoteRow, emoji: &str, removed: bool, is_news: bool) -> Result<(), Error> {
@@ -247,6 +265,23 @@ impl Ctx<'_> {
     /// What a message with this number is called, to be answered.
     pub(super) fn quoted(&mut self, id: ConversationId, number: u64) -> Result<MessageId, Error> {
         Ok(self.numbered(id, number)?.id)
+    }
+}
+
+/// What a content says about which message, if it changes one.
+pub(super) fn about(body: &Body) -> Option<(MessageId, Annotation)> {
+    match body {
+        Body::Reaction { target, emoji, removed } => {
+            Some((*target, Annotation::Reaction { emoji: emoji.clone(), removed: *removed }))
+        }
+        Body::Edit { target, .. } => Some((*target, Annotation::Edited)),
+        Body::Delete { target } => Some((*target, Annotation::Deleted)),
+        Body::Text(_)
+        | Body::Receipt { .. }
+        | Body::Attachment(_)
+        | Body::AskName
+        | Body::NameKey(_)
+        | Body::Unknown => None,
     }
 }
 

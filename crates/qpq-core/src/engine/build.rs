@@ -13,7 +13,7 @@ use qpq_trust::manifest::Manifest;
 use qpq_trust::suite::Suite;
 use tls_codec::Serialize as _;
 
-use super::annotate::content_of;
+use super::annotate::{about, content_of};
 use super::commands::{kind_of, random};
 use super::ctx::Ctx;
 use super::drive::Progress;
@@ -158,11 +158,12 @@ impl Ctx<'_> {
         let epoch = group::epoch(&mls);
         self.keep_mls(row.group, mls);
         let hash = ContentHash::of(&payload);
-        let blobs = Content::decode(content).map(|content| content.blobs()).unwrap_or_default();
+        let (blobs, about) =
+            Content::decode(content).map(|content| (content.blobs(), about(&content.body))).unwrap_or_default();
         let expires_at = expires_after.map(|after| self.there(self.now).after(after));
         let request = Request::Post { group: row.group, post: Post { epoch, payload, expires_at, blobs } };
         let request = self.request(request, Purpose::Post { wish: reference, group: row.group, hash })?;
-        OwnRow { hash, message, wish: reference, request, accepted: None }.save(self.store)?;
+        OwnRow { hash, message, wish: reference, request, accepted: None, about }.save(self.store)?;
         Ok(Progress::InFlight(vec![request]))
     }
 

@@ -358,6 +358,17 @@ pub enum Annotation {
     },
 }
 
+impl Annotation {
+    /// Whether the later one of the two is the one that counts. A message that was taken back stays so.
+    pub fn is_alternative_to(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Edited, Self::Edited) => true,
+            (Self::Reaction { emoji: one, .. }, Self::Reaction { emoji: other, .. }) => one == other,
+            (Self::Edited | Self::Deleted | Self::Reaction { .. }, _) => false,
+        }
+    }
+}
+
 /// What this device knows of a group's log itself, so that it notices when it or the server was set back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrackRow {
@@ -513,6 +524,9 @@ pub struct OwnRow {
     /// Where the server said that it stands; the log has not said so yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Seq>,
+    /// What it says about another message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<(MessageId, Annotation)>,
 }
 
 /// An event with ids instead of names; names are looked up when it is pulled.

@@ -195,7 +195,7 @@ fn what_waits_keeps_its_bytes() {
     let entry = |kind| Entry { log, seq: Seq(5), at: Timestamp(6), kind, payload: vec![8; 3] };
     check(
         "own",
-        &OwnRow { hash, message: MessageId([1; 16]), wish, request: 2, accepted: None },
+        &OwnRow { hash, message: MessageId([1; 16]), wish, request: 2, accepted: None, about: None },
         "84a468617368c4200404040404040404040404040404040404040404040404040404040404040404a76d657373616765c41001010101010101010101010101010101a47769736882ac636f6e766572736174696f6e81a6446972656374c4200101010101010101010101010101010101010101010101010101010101010101a2696407a77265717565737402",
     );
     let backlog = BacklogRow { group, entry: entry(EntryKind::Commit) };

@@ -1,5 +1,6 @@
 //! Several devices of one identity: they come in by themselves, say the same, and go together.
 
+use super::simulation::with_seeds;
 use super::world::World;
 use qpq_proto::ids::BlobId;
 use qpq_proto::link::LinkedHistory;
@@ -264,4 +265,53 @@ fn a_history_that_comes_late_and_twice_stands_before_what_is_new() {
         }
         assert_eq!(world.events(phone).len(), events, "nothing has happened");
     }
+}
+
+#[test]
+fn what_two_devices_of_one_person_say_about_a_message_ends_the_same_everywhere() {
+    with_seeds(
+        |world| {
+            let group = world.create_group(0, "plans", &[1]);
+            world.quiesce();
+            let phone = world.link(0, "phone");
+            world.send(0, group, "as written");
+            world.quiesce();
+            let edit = |text: &str| Command::Edit { conversation: group, number: 1, text: text.into() };
+            let react = |removed| Command::React { conversation: group, number: 1, emoji: "👍".into(), removed };
+            for round in 0..4 {
+                for node in [0, phone] {
+                    if world.random(3) == 0 {
+                        world.disconnect(node);
+                    }
+                }
+                for node in [phone, 0, phone] {
+                    if world.random(3) > 0 {
+                        world.command(node, edit(&format!("{round} by {node}")));
+                    }
+                    let removed = world.random(2) == 0;
+                    world.command(node, react(removed));
+                    for _ in 0..world.random(8) {
+                        world.step();
+                    }
+                }
+                for node in [phone, 0] {
+                    world.connect(node);
+                    world.run(2);
+                }
+                world.quiesce();
+                let seen = |world: &mut World, node: usize| {
+                    let mut store = world.nodes[node].store.clone();
+                    let message = Query::new(&mut store).history(group, None, 1, None).unwrap().remove(0);
+                    let reactions: Vec<_> =
+                        message.notes.reactions.iter().map(|(emoji, who)| (emoji.clone(), who.len())).collect();
+                    (message.content.text().to_owned(), reactions)
+                };
+                let by_bob = seen(world, 1);
+                for node in [0, phone] {
+                    assert_eq!(seen(world, node), by_bob, "round {round}, node {node}");
+                }
+            }
+        },
+        &["alice", "bob"],
+    );
 }
