@@ -28,6 +28,9 @@ struct Commit {
   commit @1 :Data;         # MLSMessage(PublicMessage)
   groupInfo @2 :Data;      # MLSMessage(GroupInfo) after the commit, without the tree
   welcomes @3 :List(SealedWelcome);
+  # Of a commit from outside: what rejoinInfo said of it. It is superseded if others have posted since that they leave, for
+  # whoever comes in does not read what was posted before.
+  leaving @4 :List(Data);
 }
 
 struct SealedWelcome {

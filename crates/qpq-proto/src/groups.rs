@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use capnp::data_list;
 use capnp::message::TypedBuilder;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,9 @@ pub struct Commit {
     pub group_info: Vec<u8>,
     /// One for every device that the commit adds.
     pub welcomes: Vec<SealedWelcome>,
+    /// Of a commit from outside: who was leaving according to the [`RejoinInfo`] that it was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<DeviceId>,
 }
 
 impl Commit {
@@ -54,6 +58,7 @@ impl Commit {
             commit: read::some_bytes("commit.commit", reader.get_commit(), limits::HANDSHAKE)?,
             group_info: read::some_bytes("commit.groupInfo", reader.get_group_info(), limits::HANDSHAKE)?,
             welcomes,
+            leaving: read_devices("commit.leaving", reader.get_leaving()?)?,
         })
     }
 
@@ -62,13 +67,25 @@ impl Commit {
         builder.set_expected_epoch(self.expected_epoch.0);
         builder.set_commit(&self.commit);
         builder.set_group_info(&self.group_info);
-        let mut welcomes = builder.init_welcomes(self.welcomes.len() as u32);
+        let mut welcomes = builder.reborrow().init_welcomes(self.welcomes.len() as u32);
         for (index, welcome) in self.welcomes.iter().enumerate() {
             let mut builder = welcomes.reborrow().get(index as u32);
             builder.set_device(&welcome.device.0);
             builder.set_envelope(&welcome.envelope);
         }
+        if !self.leaving.is_empty() {
+            write_devices(&self.leaving, builder.init_leaving(self.leaving.len() as u32));
+        }
     }
+}
+
+fn read_devices(what: &'static str, list: data_list::Reader<'_>) -> Result<Vec<DeviceId>, Malformed> {
+    read::count(what, list.len(), limits::WELCOMES)?;
+    list.iter().map(|device| Ok(DeviceId(read::array(what, device)?))).collect()
+}
+
+fn write_devices(devices: &[DeviceId], mut list: data_list::Builder<'_>) {
+    devices.iter().enumerate().for_each(|(index, device)| list.set(index as u32, &device.0));
 }
 
 /// A group at its creation: epoch 0 with the creator alone, and the commit that adds the first members.
@@ -156,13 +173,10 @@ pub struct RejoinInfo {
 impl RejoinInfo {
     /// Reads it from the wire.
     pub fn read(reader: groups_capnp::rejoin_info::Reader<'_>) -> Result<Self, Malformed> {
-        let list = reader.get_leaving()?;
-        read::count("rejoin.leaving", list.len(), limits::WELCOMES)?;
-        let leaving = list.iter().map(|device| Ok(DeviceId(read::array("rejoin.leaving", device)?)));
         Ok(Self {
             group_info: read::some_bytes("rejoin.groupInfo", reader.get_group_info(), limits::HANDSHAKE)?,
             ratchet_tree: read::some_bytes("rejoin.ratchetTree", reader.get_ratchet_tree(), limits::HANDSHAKE)?,
-            leaving: leaving.collect::<Result<_, Malformed>>()?,
+            leaving: read_devices("rejoin.leaving", reader.get_leaving()?)?,
         })
     }
 
@@ -170,8 +184,7 @@ impl RejoinInfo {
     pub fn write(&self, mut builder: groups_capnp::rejoin_info::Builder<'_>) {
         builder.set_group_info(&self.group_info);
         builder.set_ratchet_tree(&self.ratchet_tree);
-        let mut list = builder.init_leaving(self.leaving.len() as u32);
-        self.leaving.iter().enumerate().for_each(|(index, device)| list.set(index as u32, &device.0));
+        write_devices(&self.leaving, builder.init_leaving(self.leaving.len() as u32));
     }
 }
 

@@ -155,6 +155,7 @@ fn commit(commit: usize, group_info: usize, welcomes: usize, envelope: usize) ->
         commit: vec![0; commit],
         group_info: vec![0; group_info],
         welcomes: vec![SealedWelcome { device: DeviceId([1; 16]), envelope: vec![0; envelope] }; welcomes],
+        leaving: vec![],
     }
 }
 
@@ -167,6 +168,9 @@ fn group_requests() {
     some("commit.commit", limits::HANDSHAKE, |n| read_commit(&commit(n, 1, 0, 1)));
     some("commit.groupInfo", limits::HANDSHAKE, |n| read_commit(&commit(1, n, 0, 1)));
     at_most("commit.welcomes", limits::WELCOMES, |n| read_commit(&commit(1, 1, n, 1)));
+    at_most("commit.leaving", limits::WELCOMES, |n| {
+        read_commit(&Commit { leaving: vec![DeviceId([1; 16]); n], ..commit(1, 1, 0, 1) })
+    });
     some("welcome.envelope", limits::ENVELOPE, |n| read_commit(&commit(1, 1, 1, n)));
     let new = |group_info: usize, ratchet_tree: usize, first: Option<Commit>| {
         let new = NewGroup { group_info: vec![0; group_info], ratchet_tree: vec![0; ratchet_tree], first };

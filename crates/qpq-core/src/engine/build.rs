@@ -374,7 +374,13 @@ impl Ctx<'_> {
                 envelope::seal(newcomer.device, &newcomer.envelope_key, &bundle.encode()).map_err(Error::mls)?;
             welcomes.push(SealedWelcome { device: newcomer.device, envelope });
         }
-        Ok(Commit { expected_epoch: epoch, commit: built.commit, group_info: built.group_info, welcomes })
+        Ok(Commit {
+            expected_epoch: epoch,
+            commit: built.commit,
+            group_info: built.group_info,
+            welcomes,
+            leaving: vec![],
+        })
     }
 }
 

@@ -179,7 +179,8 @@ impl Ctx<'_> {
         repair.save(self.store)?;
         self.keep_mls(id, way.group);
         let (commit, group_info) = (way.commit, way.group_info);
-        let commit = Commit { expected_epoch: way.epoch, commit, group_info, welcomes: vec![] };
+        let (welcomes, leaving) = (vec![], info.leaving.clone());
+        let commit = Commit { expected_epoch: way.epoch, commit, group_info, welcomes, leaving };
         let request = self.request(Request::Commit { group: id, commit }, Purpose::Rejoin { wish, group: id })?;
         let mut conversation = self.conversation(wish.conversation)?;
         conversation.in_flight = vec![request];

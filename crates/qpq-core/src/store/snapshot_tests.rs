@@ -238,6 +238,7 @@ fn what_waits_keeps_its_bytes() {
         commit: vec![1],
         group_info: vec![2],
         welcomes: vec![SealedWelcome { device, envelope: vec![3] }],
+        leaving: vec![],
     };
     let new = NewGroup { group_info: vec![4], ratchet_tree: vec![5], first: Some(commit.clone()) };
     let post = Post {

@@ -151,7 +151,8 @@ impl Delivery {
                     return Ok(Reply::Committed(CommitOutcome::Accepted(seq)));
                 }
                 let head = self.group(group)?.head();
-                if head.epoch != commit.expected_epoch {
+                let known = self.group(group)?.leaving.iter().copied().eq(commit.leaving.iter().copied());
+                if head.epoch != commit.expected_epoch || commit::is_external(&commit.commit) && !known {
                     return Ok(Reply::Committed(CommitOutcome::Superseded(head)));
                 }
                 match self.commit(group, &commit) {

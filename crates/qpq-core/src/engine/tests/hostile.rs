@@ -97,6 +97,7 @@ fn commit_garbage(world: &mut World, node: usize, conversation: ConversationId, 
         commit: commit.tls_serialize_detached().unwrap(),
         group_info: group_info.unwrap().tls_serialize_detached().unwrap(),
         welcomes: vec![],
+        leaving: vec![],
     };
     let device = world.device(node);
     let reply = world.delivery.call(device, Request::Commit { group, commit }).expect("nothing that a server can see");

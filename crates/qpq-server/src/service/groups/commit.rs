@@ -48,7 +48,9 @@ impl Service {
         if !standing.is_member && !is_external {
             return Err(Refusal::new(Code::Forbidden, "this device is no longer in the group"));
         }
-        if standing.head.epoch != new.expected_epoch {
+        // Whoever comes in does not read what was posted before, and has to know who is to be removed.
+        let knows_leavers = !is_external || standing.leaving == new.leaving.iter().copied().collect();
+        if standing.head.epoch != new.expected_epoch || !knows_leavers {
             return Ok(CommitOutcome::Superseded(standing.head));
         }
 

@@ -230,7 +230,7 @@ impl<'d> Group<'d> {
         let (commit, welcome, info) = stage.stage_commit(provider).unwrap().into_messages();
         let bytes = |message: MlsMessageOut| message.tls_serialize_detached().unwrap();
         let (commit, group_info) = (bytes(commit), info.map(bytes).unwrap());
-        (Commit { expected_epoch, commit, group_info, welcomes: vec![] }, welcome.map(bytes))
+        (Commit { expected_epoch, commit, group_info, welcomes: vec![], leaving: vec![] }, welcome.map(bytes))
     }
 
     pub fn update(&mut self) -> Commit {
@@ -244,10 +244,10 @@ impl<'d> Group<'d> {
 
     /// Comes back by an external commit; the group is merged already.
     pub async fn outside(world: &Arc<Service>, device: &'d Device, id: GroupId) -> (Self, Commit) {
-        let info = world.rejoin_info(&device.caller, id).await.unwrap();
-        let group_info = qpq_trust::group::read_group_info(&info.group_info).unwrap();
+        let way = world.rejoin_info(&device.caller, id).await.unwrap();
+        let group_info = qpq_trust::group::read_group_info(&way.group_info).unwrap();
         let expected_epoch = Epoch(group_info.epoch().as_u64());
-        let tree = RatchetTreeIn::tls_deserialize_exact_bytes(&info.ratchet_tree).unwrap();
+        let tree = RatchetTreeIn::tls_deserialize_exact_bytes(&way.ratchet_tree).unwrap();
         let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
         let (mls, bundle) = MlsGroup::external_commit_builder()
             .with_ratchet_tree(tree)
@@ -265,7 +265,7 @@ impl<'d> Group<'d> {
         let (commit, _, info) = bundle.into_messages();
         let bytes = |message: MlsMessageOut| message.tls_serialize_detached().unwrap();
         let (commit, group_info) = (bytes(commit), info.map(bytes).unwrap());
-        let commit = Commit { expected_epoch, commit, group_info, welcomes: vec![] };
+        let commit = Commit { expected_epoch, commit, group_info, welcomes: vec![], leaving: way.leaving };
         (Self { device, id, mls }, commit)
     }
 

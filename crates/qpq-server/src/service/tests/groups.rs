@@ -10,7 +10,7 @@ use super::device::{Device, Group};
 use super::world::World;
 
 /// Joins from the Welcome in the inbox, with the tree from the server.
-async fn join<'d>(world: &World, device: &'d Device, id: qpq_proto::ids::GroupId, epoch: u64) -> Group<'d> {
+pub(super) async fn join<'d>(world: &World, device: &'d Device, id: qpq_proto::ids::GroupId, epoch: u64) -> Group<'d> {
     let limit = crate::store::log::ReadLimit { entries: 10, bytes: usize::MAX };
     let inbox = world.service.store.read_inbox(device.caller.device, Seq(0), limit).await.unwrap();
     let message = MlsMessageIn::tls_deserialize_exact_bytes(&inbox.entries[0].payload).unwrap();

@@ -83,6 +83,7 @@ async fn messages_and_commits_have_a_size() {
         commit: vec![0; commit],
         group_info: vec![0; group_info],
         welcomes: vec![],
+        leaving: vec![],
     };
     // What has the size is looked at; what is larger is not.
     let looked_at = world.service.commit(&alice.caller, group.id, commit(most, most)).await;

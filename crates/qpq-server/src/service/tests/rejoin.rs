@@ -1,11 +1,12 @@
 use openmls::prelude::{MlsMessageIn, ProcessedMessageContent};
 use qpq_proto::code::Code;
 use qpq_proto::groups::{CommitOutcome, GroupKind, PostOutcome, Stay};
-use qpq_proto::ids::{ContentHash, Seq};
+use qpq_proto::ids::{ContentHash, Epoch, Seq};
 use qpq_proto::stream::{LogId, Mark, digest};
-use tls_codec::DeserializeBytes as _;
+use tls_codec::{DeserializeBytes as _, Serialize as _};
 
 use super::device::{Device, Group};
+use super::groups::join;
 use super::world::World;
 
 /// A group of alice and bob; bob has lost it before he ever joined.
@@ -46,6 +47,27 @@ async fn a_device_that_lost_the_group_comes_back() {
     alices.submit(&world.service, update).await.unwrap();
     let outcome = world.service.commit(&bob.caller, alices.id, late).await;
     assert!(matches!(outcome, Ok(CommitOutcome::Superseded(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn whoever_comes_back_knows_who_is_leaving() {
+    let world = World::new().await;
+    let (alice, bob, carol) = (world.device("alice").await, world.device("bob").await, world.device("carol").await);
+    let mut group = alice.group(1, GroupKind::Group);
+    let new = group.creation(&world.service, &[&bob, &carol]).await;
+    world.service.create_group(&alice.caller, new).await.unwrap();
+    let mut carols = join(&world, &carol, group.id, 1).await;
+
+    let early = Group::outside(&world.service, &bob, group.id).await.1;
+    let proposal = carols.mls.leave_group(&carol.provider, &carol.signer).unwrap().tls_serialize_detached().unwrap();
+    let left = world.service.leave(&carol.caller, group.id, Epoch(1), proposal).await;
+    assert_eq!(left, Ok(PostOutcome::Accepted(Seq(2))));
+    let outcome = world.service.commit(&bob.caller, group.id, early).await;
+    assert!(matches!(outcome, Ok(CommitOutcome::Superseded(_))), "{outcome:?}");
+
+    let aware = Group::outside(&world.service, &bob, group.id).await.1;
+    assert_eq!(aware.leaving, [carol.caller.device]);
+    assert_eq!(world.service.commit(&bob.caller, group.id, aware).await, Ok(CommitOutcome::Accepted(Seq(3))));
 }
 
 #[tokio::test]
