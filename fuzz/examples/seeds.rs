@@ -7,6 +7,8 @@ use std::time::Duration;
 use capnp::message::TypedBuilder;
 use capnp::traits::Owned;
 use qpq_core::crypto::envelope::{EnvelopeKey, seal};
+use qpq_core::store::archive::{ArchivedMessage, Record};
+use qpq_core::view::ConversationId;
 use qpq_fuzz::members::{Pair, Person, creation};
 use qpq_proto::account::{Account, ServerHello};
 use qpq_proto::code::{Code, Refusal};
@@ -14,6 +16,7 @@ use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
 use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, stream_capnp};
 use qpq_proto::groups::{Commit, GroupKind, GroupState, Post, SealedWelcome, Who};
 use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::link::{LinkBundle, LinkHello, LinkOffer, LinkedContact, LinkedGroup, LinkedHistory, LinkedTrust};
 use qpq_proto::stream::{Entry, EntryKind, LogId, Position};
 use qpq_proto::time::Timestamp;
 use qpq_trust::suite::Suite;
@@ -24,6 +27,8 @@ fn main() {
     group_states();
     wire();
     rpc();
+    links();
+    archives();
     let pair = Pair::new();
     let package = pair.bob.key_package(Suite::Hybrid, false).tls_serialize_detached().expect("encodes");
     // Read as an enum whose first variant is the raw bytes.
@@ -120,6 +125,71 @@ fn contents() {
     }
 }
 
+fn links() {
+    let pair = Pair::new();
+    let name = "alice".parse().expect("a name");
+    let manifest = pair.alice.keys.sign_manifest(1, None, vec![pair.alice.record.clone()]).encode();
+    let offer = LinkOffer { device: pair.bob.record.clone(), commitment: [1; 32] };
+    let hello = LinkHello { name, manifest: manifest.clone(), device: DeviceId([2; 16]), nonce: [3; 32] };
+    let identity = IdentityId([4; 32]);
+    let contact = LinkedContact {
+        identity,
+        name: Some("bob".parse().expect("a name")),
+        trust: LinkedTrust::Verified,
+        is_known: true,
+        is_blocked: false,
+    };
+    let group = LinkedGroup {
+        group: GroupId([5; 16]),
+        name_key: [6; 32],
+        is_muted: true,
+        requested_by: Some(identity),
+        last_number: 7,
+    };
+    let bundle = LinkBundle {
+        identity_keys: [8; 64].into(),
+        manifest,
+        domain: "example.org".into(),
+        contacts: vec![contact],
+        groups: vec![group],
+        silent: true,
+        history: Some(LinkedHistory { blob: BlobId([9; 32]), key: [1; 32], sha256: [2; 32], size: 3 }),
+        signature: [4; 64],
+    };
+    let parts = [("offer", offer.encode()), ("hello", hello.encode()), ("bundle", bundle.encode().to_vec())];
+    for (kind, (name, bytes)) in (0_u8..).zip(parts) {
+        write("link", name, &[&[kind][..], &bytes].concat());
+    }
+    write("names", "contact", format!("qpq:contact?server=chat.example:7443&user=bob&id={identity}").as_bytes());
+    write("names", "code", ["0123-4567-89ab-cdef"; 4].join("-").as_bytes());
+    write("names", "words", qpq_core::crypto::phrase::words(&[1; 32]).as_bytes());
+}
+
+fn archives() {
+    let conversation = ConversationId::Direct(IdentityId([1; 32]));
+    let message = ArchivedMessage {
+        conversation,
+        number: 1,
+        id: MessageId([2; 16]),
+        seq: Some(Seq(3)),
+        sender: IdentityId([1; 32]),
+        device: DeviceId([4; 16]),
+        sent_at: Timestamp(5),
+        received_at: Timestamp(6),
+        is_sent: false,
+        expires_at: None,
+        content: vec![7; 5],
+        notes: vec![],
+    };
+    let records = [
+        Record::Conversation { id: conversation, last_activity: Timestamp(9) },
+        Record::Message(Box::new(message)),
+    ];
+    let frames: Vec<u8> = records.iter().flat_map(|record| record.frame().expect("a record")).collect();
+    // An input of `arbitrary`: the fields that are read from the front, and the lengths at the end.
+    write("archive", "two", &[&[1][..], &frames].concat());
+}
+
 fn group_states() {
     for (name, kind, admins) in [("group", GroupKind::Group, 2), ("direct", GroupKind::Direct, 0)] {
         let admins = (0..admins).map(|number| IdentityId([number; 32])).collect();
@@ -141,6 +211,7 @@ fn wire() {
         commit: vec![1; 9],
         group_info: vec![2; 3],
         welcomes: vec![SealedWelcome { device: DeviceId([1; 16]), envelope: vec![3; 20] }; 2],
+        leaving: vec![DeviceId([7; 16])],
     };
     let new = qpq_proto::groups::NewGroup { group_info: vec![1], ratchet_tree: vec![2], first: Some(commit.clone()) };
     let post = Post { epoch: Epoch(3), payload: vec![1; 30], expires_at: Some(Timestamp(9)), blobs: vec![] };

@@ -8,9 +8,9 @@ use libfuzzer_sys::fuzz_target;
 use qpq_proto::account::{Account, ServerHello, UserName};
 use qpq_proto::code::Refusal;
 use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, session_capnp, stream_capnp};
-use qpq_proto::groups::{Commit, Head, NewGroup, Post};
+use qpq_proto::groups::{Commit, Head, NewGroup, Post, RejoinInfo, Stay};
 use qpq_proto::ids::{DeviceId, GroupId, IdentityId};
-use qpq_proto::stream::{Entry, LogId, Position};
+use qpq_proto::stream::{Entry, LogId, Mark, Position};
 use qpq_proto::{Malformed, limits, read};
 
 fn message<T: Owned>(bytes: &[u8]) -> Option<TypedReader<OwnedSegments, T>> {
@@ -43,7 +43,7 @@ macro_rules! check {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, bytes)) = bytes.split_first() else { return };
-    match kind % 18 {
+    match kind % 21 {
         0 => check!(bytes, ids_capnp::refusal::Owned, |r| Refusal::read(r), |v, b| v.write(b)),
         1 => check!(bytes, gateway_capnp::server_hello::Owned, |r| ServerHello::read(r), |v, b| v.write(b)),
         2 => check!(bytes, keys_capnp::account::Owned, |r| Account::read(r), |v, b| v.write(b)),
@@ -59,6 +59,7 @@ fuzz_target!(|bytes: &[u8]| {
             |r| r.get_heads().map_err(Malformed::from).and_then(Position::read_list),
             |v, b| Position::write_list(&v, b.init_heads(v.len() as u32))
         ),
+        18 => check!(bytes, groups_capnp::rejoin_info::Owned, |r| RejoinInfo::read(r), |v, b| v.write(b)),
         kind => drop(parameters(kind, bytes)),
     }
 });
@@ -110,6 +111,21 @@ fn parameters(kind: u8, bytes: &[u8]) -> Option<()> {
             let list = message.get().ok()?.get_entries().ok()?;
             read::count("push.entries", list.len(), limits::PUSH_ENTRIES).ok()?;
             list.iter().for_each(|entry| drop(Entry::read(entry)));
+        }
+        19 => {
+            let message = message::<groups_capnp::memberships_reply::Owned>(bytes)?;
+            let reply = message.get().ok()?;
+            if let groups_capnp::memberships_reply::Groups(Ok(groups)) = reply.which().ok()? {
+                let (acknowledged, inside) = (reply.get_acknowledged().ok()?, reply.get_inside().ok()?);
+                let count = groups.len();
+                if let Ok(stays) = Stay::read_list(groups, acknowledged, inside) {
+                    assert_eq!(stays.len(), count as usize);
+                }
+            }
+        }
+        20 => {
+            let message = message::<stream_capnp::stream::subscribe_params::Owned>(bytes)?;
+            let _ = Mark::read_list(message.get().ok()?.get_known().ok()?);
         }
         _ => {
             let message = message::<session_capnp::session::Owned>(bytes)?;
