@@ -1,5 +1,6 @@
 //! Real servers and real people: the built binaries, each in a folder of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -142,6 +143,8 @@ pub struct Person {
     pub name: String,
     pub home: PathBuf,
     pub server: String,
+    /// What their programs find in the environment.
+    pub environment: Vec<(&'static str, OsString)>,
 }
 
 /// What a command did.
@@ -177,7 +180,7 @@ impl Done {
 impl Person {
     /// Somebody who has no profile yet.
     pub fn new(folder: &TempDir, name: &str, server: &str) -> Self {
-        Self { name: name.to_owned(), home: folder.path().join(name), server: server.to_owned() }
+        Self { name: name.to_owned(), home: folder.path().join(name), server: server.to_owned(), environment: vec![] }
     }
 
     /// Somebody who has registered.
@@ -198,6 +201,7 @@ impl Person {
             .env("QPQ_PASSWORD", PASSWORD)
             .env_remove("QPQ_HOME")
             .env_remove("QPQ_SERVER")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

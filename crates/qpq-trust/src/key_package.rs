@@ -1,6 +1,6 @@
 //! Key packages: whose they are, how long they live, what they can do.
 
-use openmls::prelude::{KeyPackage, KeyPackageIn, OpenMlsCrypto, ProtocolVersion};
+use openmls::prelude::{KeyPackage, KeyPackageIn, Lifetime, OpenMlsCrypto, ProtocolVersion};
 use tls_codec::DeserializeBytes as _;
 
 use qpq_proto::ids::{DeviceId, IdentityId};
@@ -14,8 +14,18 @@ use crate::suite::{Suite, required_capabilities};
 
 /// Longest lifetime of a key package, in seconds: 30 days.
 pub const MAX_LIFETIME: u64 = 30 * 24 * 3600;
-/// How far clocks may differ, in seconds.
-const CLOCK_SKEW: u64 = 24 * 3600;
+/// How far the clocks of two devices may be from the server's, in seconds: a week. OpenMLS compares with the clock of the
+/// machine that it runs on, and refuses whatever is not valid yet or any more.
+pub const CLOCK_SKEW: u64 = 7 * 24 * 3600;
+/// By how much OpenMLS lets a lifetime begin early, in seconds.
+const MARGIN: u64 = 3600;
+
+/// Of so many seconds in all, a week of which is over already, for those whose clocks are behind.
+pub fn lifetime(seconds: u64) -> Lifetime {
+    let from_now_on = Lifetime::new(seconds.saturating_sub(CLOCK_SKEW));
+    let not_before = (from_now_on.not_before() + MARGIN).saturating_sub(CLOCK_SKEW);
+    Lifetime::init(not_before, from_now_on.not_after())
+}
 
 /// A key package that passed every check.
 pub struct ValidKeyPackage {
@@ -57,7 +67,7 @@ pub fn validate(
     }
     let (from, until) = (package.life_time().not_before(), package.life_time().not_after());
     let seconds = now.as_seconds();
-    if until <= seconds || from > seconds + CLOCK_SKEW || until.saturating_sub(from) > MAX_LIFETIME + CLOCK_SKEW {
+    if until <= seconds || from > seconds + CLOCK_SKEW || until.saturating_sub(from) > MAX_LIFETIME + MARGIN {
         return Err(TrustError::Lifetime);
     }
     Ok(ValidKeyPackage {

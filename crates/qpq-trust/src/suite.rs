@@ -9,6 +9,7 @@ use openmls::prelude::{
 use qpq_proto::groups::GroupState;
 
 use crate::error::TrustError;
+use crate::key_package::lifetime;
 
 /// The cipher suites that groups may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,11 +106,15 @@ pub fn required_capabilities() -> RequiredCapabilitiesExtension {
     )
 }
 
+/// Of the leaf of whoever creates a group, in seconds: twelve weeks. It is renewed long before.
+const LEAF_LIFETIME: u64 = 84 * 24 * 3600;
+
 /// How groups are created: public handshakes, padded private messages, no past epochs, the tree out of band.
 pub fn create_config(suite: Suite, state: &GroupState) -> Result<MlsGroupCreateConfig, TrustError> {
     Ok(MlsGroupCreateConfig::builder()
         .ciphersuite(suite.ciphersuite())
         .capabilities(capabilities())
+        .lifetime(lifetime(LEAF_LIFETIME))
         .with_group_context_extensions(group_extensions(state)?)
         .wire_format_policy(WIRE_FORMAT)
         .padding_size(PADDING)

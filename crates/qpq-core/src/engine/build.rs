@@ -320,6 +320,11 @@ impl Ctx<'_> {
                     if is_own {
                         continue;
                     }
+                    if claimed.is_refreshed && self.connection.is_clock_off {
+                        return refused(
+                            "the clock of this device, or the server's, is wrong by days; set it right and try again",
+                        );
+                    }
                     if claimed.is_refreshed {
                         return refused("the server offered a key package that is not this user's; nobody was added");
                     }

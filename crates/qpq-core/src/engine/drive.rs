@@ -8,6 +8,7 @@ use qpq_proto::ids::{GroupId, IdentityId, MessageId};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
+use qpq_trust::key_package::CLOCK_SKEW;
 
 use super::ctx::{Ctx, is_followed};
 use super::{Connection, Effect};
@@ -38,8 +39,11 @@ pub(super) enum Progress {
 
 impl Ctx<'_> {
     pub(super) fn connected(&mut self, hello: ServerHello) -> Result<(), Error> {
-        let ahead = if hello.now == Timestamp::default() { 0 } else { clock_ahead(hello.now, self.now) };
-        *self.connection = Connection { online: true, ahead, ..Connection::default() };
+        let difference = i128::from(hello.now.0) - i128::from(self.now.0);
+        let difference = if hello.now == Timestamp::default() { 0 } else { difference };
+        let is_clock_off = difference.unsigned_abs() / 1000 >= u128::from(CLOCK_SKEW / 2);
+        let ahead = believable(difference);
+        *self.connection = Connection { online: true, ahead, is_clock_off, ..Connection::default() };
         let is_restored = ![0, hello.incarnation].contains(&self.account.incarnation);
         if self.account.domain != hello.domain
             || !self.account.registered
@@ -446,8 +450,7 @@ impl Ctx<'_> {
 }
 
 /// A server that says to be years away is not believed: its clock decides when messages disappear.
-fn clock_ahead(there: Timestamp, here: Timestamp) -> i64 {
-    let ahead = i128::from(there.0) - i128::from(here.0);
+fn believable(ahead: i128) -> i64 {
     i64::try_from(ahead).ok().filter(|ahead| ahead.unsigned_abs() <= MOST_AHEAD).unwrap_or(0)
 }
 

@@ -61,5 +61,5 @@ impl Ctx<'_> {
 const STOCK: u32 = 30;
 /// Groups of the classic suite are rare.
 const CLASSIC_STOCK: u32 = 3;
-/// Half of a key package's lifetime.
+/// Half of a key package's lifetime: it is good for another eight days then.
 const RENEW_AFTER: Duration = Duration::from_secs(15 * 24 * 3600);

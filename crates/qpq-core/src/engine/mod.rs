@@ -269,6 +269,8 @@ struct Connection {
     accepted: BTreeSet<ContentHash>,
     /// By how many milliseconds the server's clock is ahead of this device's.
     ahead: i64,
+    /// One of the two is wrong by so much that what one makes may not be valid for the other.
+    is_clock_off: bool,
 }
 
 /// What is known of a log that is followed.

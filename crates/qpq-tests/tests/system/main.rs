@@ -5,6 +5,7 @@
 mod account;
 mod alerts;
 mod backup;
+mod clocks;
 mod conversations;
 mod crash;
 mod demo;
