@@ -1,8 +1,8 @@
 //! Handles: numbers that stand for what is open. They are never used again, so that a stale one finds nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::instance::Instance;
 use crate::link::Link;
@@ -49,7 +49,7 @@ pub fn remove(handle: u64) -> Result<Open, Failure> {
     table().remove(&handle).ok_or_else(stale)
 }
 
-fn table() -> MutexGuard<'static, HashMap<u64, Open>> {
+fn table() -> MutexGuard<'static, BTreeMap<u64, Open>> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -60,4 +60,4 @@ fn stale() -> Failure {
 
 /// Not zero: that is what an uninitialized variable holds most often.
 static NEXT: AtomicU64 = AtomicU64::new(0x7170_7100_0000_0001);
-static TABLE: LazyLock<Mutex<HashMap<u64, Open>>> = LazyLock::new(Mutex::default);
+static TABLE: Mutex<BTreeMap<u64, Open>> = Mutex::new(BTreeMap::new());
