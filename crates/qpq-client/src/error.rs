@@ -28,6 +28,11 @@ pub enum Error {
     /// OPAQUE failed; the server does not tell why.
     #[error("wrong password or unknown user; check both and try again")]
     WrongCredentials,
+    /// The recovery phrase opens nothing there; the server does not tell why.
+    #[error(
+        "no account of that name takes these words; check both. Words work only after they were once shown with `qpq recovery`"
+    )]
+    WrongWords,
     /// The server has no account with this device.
     #[error("no account on this server lists this device; check that it is the right server, or ask its operator")]
     DeviceUnknown,

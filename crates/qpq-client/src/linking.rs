@@ -1,6 +1,6 @@
 //! Taking in a new device, on both sides.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use qpq_core::engine::{Command, take_over};
 use qpq_core::link::{Compared, Heard, Host, LinkCode, Newcomer};
@@ -13,8 +13,9 @@ use qpq_proto::link::{LinkStep, LinkedHistory};
 use crate::client::Client;
 use crate::error::Error;
 use crate::options::Options;
+use crate::patience::Patience;
 use crate::profile::Profile;
-use crate::signup::{self, once};
+use crate::signup::{self, once, once_unless};
 use crate::wire::{DeviceKey, link_put, link_take, resume};
 
 /// A new device that shows its code.
@@ -51,13 +52,21 @@ impl Linking {
         format!("{PREFIX}server={}&code={}", address(&self.profile), self.newcomer.code())
     }
 
-    /// Waits until another device answers to the code.
+    /// Waits until another device answers to the code; may be called again after [`Error::TimedOut`].
     ///
     /// # Errors
-    /// The ten minutes are over, or what came is not from a device that has the code.
-    pub fn wait(self) -> Result<Introduced, Error> {
-        let hello = take(&self.profile, &self.mailbox, LinkStep::Hello)?;
-        let heard = self.newcomer.hear(&hello)?;
+    /// The ten minutes are over, or [`Error::Interrupted`] as soon as `is_interrupted` says so.
+    pub fn wait(&self, timeout: Duration, is_interrupted: &dyn Fn() -> bool) -> Result<Hello, Error> {
+        let patience = Patience::new(timeout, is_interrupted);
+        take(&self.profile, &self.mailbox, LinkStep::Hello, &patience).map(Hello)
+    }
+
+    /// Learns who the other device is, and makes it able to show the number.
+    ///
+    /// # Errors
+    /// Offline, or it is not a device that has the code.
+    pub fn introduce(self, hello: &Hello) -> Result<Introduced, Error> {
+        let heard = self.newcomer.hear(&hello.0)?;
         let (mailbox, reveal) = (self.mailbox, heard.reveal()?);
         once(&self.profile, async |_connection, greeted| {
             link_put(&greeted, &mailbox, LinkStep::Reveal, &reveal).await
@@ -65,6 +74,9 @@ impl Linking {
         Ok(Introduced { profile: self.profile, heard, mailbox })
     }
 }
+
+/// What the device that has the code says first.
+pub struct Hello(Vec<u8>);
 
 /// A new device that knows who takes it in. Nothing of that is to be trusted before the numbers were compared.
 pub struct Introduced {
@@ -84,13 +96,21 @@ impl Introduced {
         self.heard.comparison().to_string()
     }
 
-    /// Waits until the other device approves, makes the profile, and connects. The conversations come in by themselves.
+    /// Waits until the other device approves; may be called again after [`Error::TimedOut`].
     ///
     /// # Errors
-    /// The ten minutes are over, or what came is not what was agreed.
-    pub fn accept(self, password: &SecretString) -> Result<Client, Error> {
-        let sealed = take(&self.profile, &self.mailbox, LinkStep::Bundle)?;
-        let (account, bundle) = self.heard.accept(&sealed)?;
+    /// As [`Linking::wait`].
+    pub fn wait(&self, timeout: Duration, is_interrupted: &dyn Fn() -> bool) -> Result<Approval, Error> {
+        let patience = Patience::new(timeout, is_interrupted);
+        take(&self.profile, &self.mailbox, LinkStep::Bundle, &patience).map(Approval)
+    }
+
+    /// Makes the profile, and connects. The conversations come in by themselves.
+    ///
+    /// # Errors
+    /// What came is not what was agreed, or the profile cannot be written.
+    pub fn accept(self, approval: &Approval, password: &SecretString) -> Result<Client, Error> {
+        let (account, bundle) = self.heard.accept(&approval.0)?;
         let database = self.profile.create_filled(password, |database| {
             let mut tx = database.begin()?;
             take_over(&mut tx, &account, &bundle)?;
@@ -101,6 +121,9 @@ impl Introduced {
         Ok(client)
     }
 }
+
+/// All that the new device needs, sealed to it.
+pub struct Approval(Vec<u8>);
 
 /// A device that wants to be taken in, as the one sees it that is to do it.
 pub struct PendingLink {
@@ -124,19 +147,26 @@ impl Client {
     /// Finds the new device that shows this code (or the link with it), and makes both able to show the number.
     ///
     /// # Errors
-    /// No code, unknown, used or expired; or the server passed on something else than what the code is for.
-    pub fn link_offered(&self, code: &str) -> Result<PendingLink, Error> {
+    /// No code, unknown, used or expired; the server passed on something else than what the code is for; the new device does
+    /// not answer in time, or [`Self::interrupt`].
+    pub fn link_offered(&self, code: &str, timeout: Duration) -> Result<PendingLink, Error> {
         let code = self.code_of(code.trim())?;
         let mailbox = code.mailbox();
         let account = self.look(|query| query.account())?.ok_or(Error::Closed)?;
-        let profile = self.profile();
-        let offer = once(profile, async |_connection, greeted| link_take(&greeted, &mailbox, LinkStep::Offer).await)?;
+        let (profile, interrupts) = (self.profile(), self.interrupts());
+        let is_interrupted = || self.interrupts() != interrupts;
+        let patience = Patience::new(timeout, &is_interrupted);
+        let offer = once_unless(profile, patience.over(), async |_connection, greeted| {
+            link_take(&greeted, &mailbox, LinkStep::Offer).await
+        })?;
         let offer =
             offer.ok_or_else(|| Error::Refused("the new device has not made its offer yet; try again".into()))?;
         let host = Host::new(code, &offer, &account)?;
         let hello = host.hello()?;
-        once(profile, async |_connection, greeted| link_put(&greeted, &mailbox, LinkStep::Hello, &hello).await)?;
-        let reveal = take(profile, &mailbox, LinkStep::Reveal)?;
+        once_unless(profile, patience.over(), async |_connection, greeted| {
+            link_put(&greeted, &mailbox, LinkStep::Hello, &hello).await
+        })?;
+        let reveal = take(profile, &mailbox, LinkStep::Reveal, &patience)?;
         Ok(PendingLink { compared: host.compare(&reveal)?, mailbox })
     }
 
@@ -187,15 +217,16 @@ impl Client {
     }
 }
 
-/// Waits for a step as long as the mailbox lives; a connection that breaks is replaced.
-fn take(profile: &Profile, mailbox: &[u8; 16], step: LinkStep) -> Result<Vec<u8>, Error> {
-    let deadline = Instant::now() + LIFE;
+/// Waits for a step; a connection that breaks is replaced.
+fn take(profile: &Profile, mailbox: &[u8; 16], step: LinkStep, patience: &Patience<'_>) -> Result<Vec<u8>, Error> {
     loop {
-        let taken = once(profile, async |_connection, greeted| link_take(&greeted, mailbox, step).await);
+        let taken = once_unless(profile, patience.over(), async |_connection, greeted| {
+            link_take(&greeted, mailbox, step).await
+        });
         match taken {
             Ok(Some(data)) => return Ok(data),
             Ok(None) => {}
-            Err(Error::Offline(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(Error::Offline(_)) if patience.left() > PAUSE => std::thread::sleep(PAUSE),
             Err(error) => return Err(error),
         }
     }
@@ -210,6 +241,6 @@ fn address(profile: &Profile) -> String {
 }
 
 const PREFIX: &str = "qpq:link?";
-/// A little longer than the server keeps a mailbox: it says so itself.
-const LIFE: Duration = Duration::from_secs(660);
+/// How long to wait in all for another device. A little longer than a code is good for: the server says so itself.
+pub const LINK_PATIENCE: Duration = Duration::from_secs(660);
 const PAUSE: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use qpq_core::account;
 use qpq_core::crypto::recovery::RecoverySecret;
 use qpq_core::store::rows::{AccountRow, DeviceChange};
 use qpq_core::view::{ConversationId, ConversationState, OwnDevice};
+use qpq_io::rpc::connect::ClientConnection;
 use qpq_io::secret::SecretString;
 use qpq_proto::account::UserName;
 use qpq_proto::ids::DeviceId;
@@ -17,9 +18,10 @@ use zeroize::Zeroizing;
 use crate::client::{Client, WishId};
 use crate::error::Error;
 use crate::options::Options;
+use crate::patience::Patience;
 use crate::profile::Profile;
-use crate::signup::{self, once};
-use crate::wire::{self, DeviceKey, resume};
+use crate::signup::{self, once_unless};
+use crate::wire::{self, DeviceKey, Greeted, resume};
 
 impl Client {
     /// The devices of this account. Asks the server first; when it cannot be reached, as they were known last.
@@ -69,6 +71,14 @@ impl Client {
         self.look(|query| query.groups_joined())
     }
 
+    /// Whether this opens the profile.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], or the key file cannot be read.
+    pub fn check_password(&self, password: &SecretString) -> Result<(), Error> {
+        self.profile().check_password(password)
+    }
+
     /// Changes the password of the account and of this profile. `local` opens the profile, `account` is the account's, which
     /// differs when it was changed on another device.
     ///
@@ -86,7 +96,7 @@ impl Client {
         let unanswered = Cell::new(false);
         let change = |old: &SecretString| {
             let (old, new) = (old.expose().as_bytes(), new.expose().as_bytes());
-            once(self.profile(), async |connection, greeted| {
+            self.alone(async |connection, greeted| {
                 let session = resume(&connection, &greeted, &DeviceKey::of(&row)).await?;
                 wire::change_password(&session, &row.name, old, new, &unanswered).await
             })
@@ -167,7 +177,10 @@ impl Client {
         }
         let secret = RecoverySecret::of_words(words).map_err(|error| Error::BadInput(error.to_string()))?;
         let profile = Profile::open(options)?;
-        let database = signup::recover(&profile, name, password, &secret)?;
+        let database = signup::recover(&profile, name, password, &secret).map_err(|error| match error {
+            Error::WrongCredentials => Error::WrongWords,
+            other => other,
+        })?;
         let client = Self::start(profile, database)?;
         client.connect();
         Ok(client)
@@ -184,10 +197,18 @@ impl Client {
         talk: impl AsyncFnOnce(&wire::Session) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let device = DeviceKey::of(row);
-        once(self.profile(), async |connection, greeted| {
+        self.alone(async |connection, greeted| {
             let session = resume(&connection, &greeted, &device).await?;
             talk(&session).await
         })
+    }
+
+    /// A connection of its own, until [`Self::interrupt`].
+    fn alone<T>(&self, talk: impl AsyncFnOnce(ClientConnection, Greeted) -> Result<T, Error>) -> Result<T, Error> {
+        let interrupts = self.interrupts();
+        let is_interrupted = || self.interrupts() != interrupts;
+        let patience = Patience::new(CONVERSATION, &is_interrupted);
+        once_unless(self.profile(), patience.over(), talk)
     }
 }
 
@@ -204,3 +225,6 @@ pub(crate) fn recovered(
     let account = account::recover(name, &keys, &kept.manifest, device_name)?;
     Ok(AccountRow { registered: false, ..account })
 }
+
+/// Ends by itself before, when the server does not answer.
+const CONVERSATION: Duration = Duration::from_secs(120);

@@ -175,6 +175,11 @@ impl Profile {
         Ok(Database::open(&self.home.join(DATABASE), &DbKey::from_bytes(*self.database_key(password)?))?)
     }
 
+    /// Whether [`Self::unlock`] would take it.
+    pub fn check_password(&self, password: &SecretString) -> Result<(), Error> {
+        self.database_key(password).map(drop)
+    }
+
     /// While a change of the password has not come to its end, both passwords are good.
     fn database_key(&self, password: &SecretString) -> Result<Zeroizing<[u8; 32]>, Error> {
         match unwrap_file(&self.home.join(KEY_FILE), password) {

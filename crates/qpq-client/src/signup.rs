@@ -235,13 +235,22 @@ pub fn once<T>(
     profile: &Profile,
     talk: impl AsyncFnOnce(ClientConnection, Greeted) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    once_unless(profile, std::future::pending(), talk)
+}
+
+/// As [`once`], given up as soon as `over` says why.
+pub fn once_unless<T>(
+    profile: &Profile,
+    over: impl Future<Output = Error>,
+    talk: impl AsyncFnOnce(ClientConnection, Greeted) -> Result<T, Error>,
+) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::Internal(error.to_string()))?;
     let connector = Connector::new(profile.trust()?)?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    let conversation = async {
         let connection = connector.connect(&profile.server).await?;
         profile.remember(connection.verified())?;
         let talked = async {
@@ -250,6 +259,12 @@ pub fn once<T>(
         };
         let late = |_| Err(Error::Offline("the server does not answer".into()));
         tokio::time::timeout(PATIENCE, talked).await.unwrap_or_else(late)
+    };
+    local.block_on(&runtime, async {
+        tokio::select! {
+            outcome = conversation => outcome,
+            error = over => Err(error),
+        }
     })
 }
 

@@ -78,7 +78,7 @@ enum qpq_status
      */
     QPQ_STATUS_REFUSED = 30,
     /**
-     * "wrong_password": of the profile, or of the account.
+     * "wrong_password": of the profile, or of the account; or the words of recovery are.
      */
     QPQ_STATUS_WRONG_PASSWORD = 31,
     /**
@@ -209,6 +209,9 @@ int32_t qpq_register(const char *config,
 /**
  * Proves the password of the account to the server, opens the profile and connects. `config` as for qpq_open, with "name".
  *
+ * With "recovery_phrase" (24 words) it brings the account back when all devices are lost: into a directory without a profile,
+ * with "password" as the new one. All other devices are locked out. The same call again finishes what was interrupted.
+ *
  * Pointers:
  * As qpq_open.
  */
@@ -216,6 +219,23 @@ int32_t qpq_login(const char *config,
                   size_t len,
                   qpq_client *client,
                   qpq_buffer *error);
+
+/**
+ * Makes a directory without a profile a further device of an account. `config` as for qpq_open, with "device_name" if wanted;
+ * the password is for the new profile.
+ *
+ * On success `*reply` has the "code" (and a "link" for a QR code) that another device of the account is to be given, and
+ * `*client` is a handle that takes the requests "link_wait" (answers with the number to be compared on both) and "link_accept"
+ * (waits until the other device has approved). After that it is the handle of a client that is open and connected. qpq_cancel
+ * and qpq_close are for it as for any other.
+ *
+ * Pointers:
+ * As qpq_open; `reply` points to a writable variable.
+ */
+int32_t qpq_link(const char *config,
+                 size_t len,
+                 qpq_client *client,
+                 qpq_buffer *reply);
 
 /**
  * Starts to connect, and connects again by itself from then on. Returns at once; the request "status" tells how it stands.
@@ -288,7 +308,7 @@ int32_t qpq_cancel(qpq_client client);
 int32_t qpq_close(qpq_client client);
 
 /**
- * Gives a buffer back and empties it. Nothing happens when it is empty, or NULL.
+ * Gives a buffer back, wiped, and empties it. Nothing happens when it is empty, or NULL.
  *
  * Pointers:
  * `buffer` is NULL or points to a buffer that this library has filled and that has not been copied elsewhere and freed there.

@@ -2,11 +2,16 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
+use std::sync::Arc;
 use std::time::Duration;
+
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::config::{Config, How};
 use crate::guard::guarded;
+use crate::handles::Open;
 use crate::instance::Instance;
+use crate::link::Link;
 use crate::status::{Failure, QpqStatus};
 use crate::{handles, request};
 
@@ -83,6 +88,9 @@ pub unsafe extern "C" fn qpq_register(
 
 /// Proves the password of the account to the server, opens the profile and connects. `config` as for qpq_open, with "name".
 ///
+/// With "recovery_phrase" (24 words) it brings the account back when all devices are lost: into a directory without a profile,
+/// with "password" as the new one. All other devices are locked out. The same call again finishes what was interrupted.
+///
 /// # Safety
 /// As qpq_open.
 #[unsafe(no_mangle)]
@@ -94,6 +102,43 @@ pub unsafe extern "C" fn qpq_login(
 ) -> i32 {
     // SAFETY: as this function's.
     unsafe { enter(How::Login, config, len, client, error) }
+}
+
+/// Makes a directory without a profile a further device of an account. `config` as for qpq_open, with "device_name" if wanted;
+/// the password is for the new profile.
+///
+/// On success `*reply` has the "code" (and a "link" for a QR code) that another device of the account is to be given, and
+/// `*client` is a handle that takes the requests "link_wait" (answers with the number to be compared on both) and "link_accept"
+/// (waits until the other device has approved). After that it is the handle of a client that is open and connected. qpq_cancel
+/// and qpq_close are for it as for any other.
+///
+/// # Safety
+/// As qpq_open; `reply` points to a writable variable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qpq_link(
+    config: *const c_char,
+    len: usize,
+    client: *mut QpqClient,
+    reply: *mut QpqBuffer,
+) -> i32 {
+    // SAFETY: as this function's.
+    let config = unsafe { text("config", config, len) };
+    let outcome = guarded(|| {
+        if client.is_null() || reply.is_null() {
+            return Err(null("client and reply"));
+        }
+        let (link, code) = Link::begin(Config::parse(config?)?)?;
+        Ok((handles::insert(Open::Link(Arc::new(link))), code))
+    });
+    let status = status(&outcome);
+    let (handle, reply_text) = outcome.unwrap_or_else(|failure| (0, failure.object()));
+    if !client.is_null() {
+        // SAFETY: not null, and writable as this function asks for.
+        unsafe { client.write(handle) };
+    }
+    // SAFETY: as this function's.
+    unsafe { give(reply, Some(reply_text)) };
+    status
 }
 
 /// Starts to connect, and connects again by itself from then on. Returns at once; the request "status" tells how it stands.
@@ -123,9 +168,9 @@ pub unsafe extern "C" fn qpq_request(
 ) -> i32 {
     // SAFETY: as this function's.
     let request = unsafe { text("request", request, len) };
-    let outcome = guarded(|| {
-        let instance = handles::find(client)?;
-        request::perform(instance.client(), request?)
+    let outcome = guarded(|| match handles::open(client)? {
+        Open::Client(instance) => request::perform(client, &instance, request?),
+        Open::Link(link) => link.perform(client, request?),
     });
     let status = status(&outcome);
     // SAFETY: as this function's.
@@ -217,7 +262,10 @@ pub unsafe extern "C" fn qpq_event_fd(
 #[unsafe(no_mangle)]
 pub extern "C" fn qpq_cancel(client: QpqClient) -> i32 {
     let outcome = guarded(|| {
-        handles::find(client)?.client().interrupt();
+        match handles::open(client)? {
+            Open::Client(instance) => instance.client().interrupt(),
+            Open::Link(link) => link.interrupt(),
+        }
         Ok(())
     });
     status(&outcome)
@@ -228,13 +276,16 @@ pub extern "C" fn qpq_cancel(client: QpqClient) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn qpq_close(client: QpqClient) -> i32 {
     let outcome = guarded(|| {
-        handles::remove(client)?.close();
+        match handles::remove(client)? {
+            Open::Client(instance) => instance.close(),
+            Open::Link(link) => link.close(),
+        }
         Ok(())
     });
     status(&outcome)
 }
 
-/// Gives a buffer back and empties it. Nothing happens when it is empty, or NULL.
+/// Gives a buffer back, wiped, and empties it. Nothing happens when it is empty, or NULL.
 ///
 /// # Safety
 /// `buffer` is NULL or points to a buffer that this library has filled and that has not been copied elsewhere and freed there.
@@ -245,7 +296,9 @@ pub unsafe extern "C" fn qpq_buffer_free(buffer: *mut QpqBuffer) {
     if !buffer.data.is_null() {
         let bytes = std::ptr::slice_from_raw_parts_mut(buffer.data.cast::<u8>(), buffer.len + 1);
         // SAFETY: `give` made it of a box of just this size, and whoever freed it before has emptied it.
-        drop(unsafe { Box::from_raw(bytes) });
+        let mut bytes = unsafe { Box::from_raw(bytes) };
+        // There may be words of recovery in it.
+        bytes.zeroize();
     }
     *buffer = EMPTY;
 }
@@ -259,7 +312,8 @@ unsafe fn enter(how: How, config: *const c_char, len: usize, client: *mut QpqCli
         if client.is_null() {
             return Err(null("client"));
         }
-        Ok(handles::insert(Instance::new(Config::parse(config?)?.open(how)?)))
+        let client = Config::parse(config?)?.open(how)?;
+        Ok(handles::insert(Open::Client(Arc::new(Instance::new(client)))))
     });
     if !client.is_null() {
         // SAFETY: not null, and writable as this function asks for.
@@ -291,8 +345,11 @@ unsafe fn give(out: *mut QpqBuffer, text: Option<String>) {
         return;
     }
     let buffer = text.map_or(EMPTY, |text| {
-        let mut bytes = text.into_bytes();
-        let len = bytes.len();
+        let len = text.len();
+        let text = Zeroizing::new(text);
+        // Of just this size, so that no copy is left behind.
+        let mut bytes = Vec::with_capacity(len + 1);
+        bytes.extend_from_slice(text.as_bytes());
         bytes.push(0);
         QpqBuffer { data: Box::into_raw(bytes.into_boxed_slice()).cast(), len }
     });

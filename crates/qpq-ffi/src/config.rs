@@ -1,9 +1,10 @@
-//! How a profile is opened: the JSON object that `qpq_open`, `qpq_register` and `qpq_login` take.
+//! How a profile is opened: the JSON object that `qpq_open`, `qpq_register`, `qpq_login` and `qpq_link` take.
 
 use std::path::PathBuf;
 
-use qpq_client::{Client, Options, SecretString, UserName};
-use serde::Deserialize;
+use qpq_client::{Client, Linking, Options, SecretString, UserName};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::status::Failure;
 
@@ -12,7 +13,7 @@ use crate::status::Failure;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     home: PathBuf,
-    password: String,
+    password: Secret,
     /// `HOST:PORT`
     server: Option<String>,
     ca_cert: Option<PathBuf>,
@@ -21,6 +22,33 @@ pub struct Config {
     name: Option<String>,
     /// To register.
     invite: Option<String>,
+    /// To log in when all devices are lost: 24 words.
+    recovery_phrase: Option<Secret>,
+    /// To link.
+    device_name: Option<String>,
+}
+
+/// A password or the like out of a JSON object.
+pub struct Secret(pub SecretString);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self(SecretString::new(text))),
+            // Without what it is instead: it may be a secret without its quotes.
+            _ => Err(serde::de::Error::custom("a password or phrase is a text")),
+        }
+    }
+}
+
+impl Secret {
+    /// One that somebody chooses now.
+    pub fn chosen(self, field: &str) -> Result<SecretString, Failure> {
+        if self.0.is_empty() {
+            return Err(Failure::bad_input(format!("\"{field}\" must not be empty")));
+        }
+        Ok(self.0)
+    }
 }
 
 /// What is to be done with it.
@@ -38,23 +66,55 @@ impl Config {
     }
 
     pub fn open(self, how: How) -> Result<Client, Failure> {
-        let password = SecretString::new(self.password);
-        let options = Options {
-            home: self.home,
-            server: self.server.map(|server| read("server", &server)).transpose()?,
-            ca_cert: self.ca_cert,
-            fingerprint: self.fingerprint.map(|fingerprint| read("fingerprint", &fingerprint)).transpose()?,
-        };
+        if how != How::Login {
+            only_for("recovery_phrase", "qpq_login", self.recovery_phrase.is_some())?;
+        }
+        only_for("device_name", "qpq_link", self.device_name.is_some())?;
+        let options = self.options()?;
         let name = |what: &str| -> Result<UserName, Failure> {
             let name = self.name.as_deref().ok_or_else(|| Failure::bad_input(format!("{what} needs a \"name\"")))?;
             read("name", name.strip_prefix('@').unwrap_or(name))
         };
         Ok(match how {
-            How::Open => Client::open(&options, &password)?,
-            How::Register => Client::register(&options, &name("qpq_register")?, &password, self.invite.as_deref())?,
-            How::Login => Client::login(&options, &name("qpq_login")?, &password)?,
+            How::Open => Client::open(&options, &self.password.0)?,
+            How::Register => {
+                let (name, password) = (name("qpq_register")?, self.password.chosen("password")?);
+                Client::register(&options, &name, &password, self.invite.as_deref())?
+            }
+            How::Login => {
+                let name = name("qpq_login")?;
+                match &self.recovery_phrase {
+                    None => Client::login(&options, &name, &self.password.0)?,
+                    Some(words) => {
+                        let password = self.password.chosen("password")?;
+                        Client::recover(&options, &name, words.0.expose(), &password)?
+                    }
+                }
+            }
         })
     }
+
+    /// Makes a code for a new device. The password is for its profile.
+    pub fn link(self) -> Result<(Linking, SecretString), Failure> {
+        only_for("recovery_phrase", "qpq_login", self.recovery_phrase.is_some())?;
+        let options = self.options()?;
+        let password = self.password.chosen("password")?;
+        Ok((Linking::begin(&options, self.device_name.as_deref())?, password))
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        let fingerprint = self.fingerprint.as_deref();
+        Ok(Options {
+            home: self.home.clone(),
+            server: self.server.as_deref().map(|server| read("server", server)).transpose()?,
+            ca_cert: self.ca_cert.clone(),
+            fingerprint: fingerprint.map(|fingerprint| read("fingerprint", fingerprint)).transpose()?,
+        })
+    }
+}
+
+fn only_for(field: &str, function: &str, is_there: bool) -> Result<(), Failure> {
+    if is_there { Err(Failure::bad_input(format!("\"{field}\" is for {function}"))) } else { Ok(()) }
 }
 
 /// A field that is a text with a form.
@@ -76,11 +136,13 @@ mod tests {
             (r#"{"home":"/tmp/x","password":"geheim","pasword":1}"#, "pasword"),
             (r#"{"home":"/tmp/x","password":"geheim""#, "EOF"),
             (r#"{"home":1,"password":"geheim"}"#, "integer"),
+            (r#"{"home":"/tmp/x","password":4711}"#, "text"),
+            (r#"{"home":"/tmp/x","password":"x","recovery_phrase":["geheim"]}"#, "text"),
         ];
         for (json, expected) in cases {
             let Err(failure) = Config::parse(json) else { panic!("{json} is accepted") };
             let text = failure.object();
-            assert!(text.contains(expected) && !text.contains("geheim"), "{text}");
+            assert!(text.contains(expected) && !text.contains("geheim") && !text.contains("4711"), "{text}");
         }
     }
 
@@ -93,6 +155,11 @@ mod tests {
             (How::Open, r#""fingerprint":"12""#),
             (How::Register, r#""name":"Not A Name""#),
             (How::Register, r#""invite":"x""#),
+            (How::Register, r#""name":"alice","recovery_phrase":"x""#),
+            (How::Open, r#""recovery_phrase":"x""#),
+            (How::Open, r#""device_name":"x""#),
+            (How::Login, r#""recovery_phrase":"x""#),
+            (How::Login, r#""name":"alice","recovery_phrase":"abandon about""#),
         ] {
             let json = format!(r#"{{"home":"{}","password":"p",{more}}}"#, home.display());
             let Ok(config) = Config::parse(&json) else { panic!("{json} is refused") };

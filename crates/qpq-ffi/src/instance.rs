@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use qpq_client::Client;
+use qpq_client::{Client, PendingLink};
 
 use crate::consumer::Consumer;
 use crate::status::Failure;
@@ -12,11 +12,13 @@ use crate::status::Failure;
 pub struct Instance {
     client: Client,
     consumers: Mutex<HashMap<String, Arc<Consumer>>>,
+    /// A new device about which somebody has to decide.
+    pub pending_link: Mutex<Option<PendingLink>>,
 }
 
 impl Instance {
     pub fn new(client: Client) -> Self {
-        Self { client, consumers: Mutex::default() }
+        Self { client, consumers: Mutex::default(), pending_link: Mutex::default() }
     }
 
     pub fn client(&self) -> &Client {

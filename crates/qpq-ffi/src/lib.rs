@@ -12,6 +12,7 @@ mod consumer;
 mod guard;
 mod handles;
 mod instance;
+mod link;
 mod request;
 mod status;
 #[cfg(feature = "testing")]

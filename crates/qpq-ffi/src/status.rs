@@ -28,7 +28,7 @@ pub enum QpqStatus {
     Canceled = 22,
     /// "refused": the server or the rules of the group said no.
     Refused = 30,
-    /// "wrong_password": of the profile, or of the account.
+    /// "wrong_password": of the profile, or of the account; or the words of recovery are.
     WrongPassword = 31,
     /// "name_taken": somebody else registered that name.
     NameTaken = 32,
@@ -168,7 +168,7 @@ fn of_client(error: &Error) -> QpqStatus {
         Error::Closed => QpqStatus::BadHandle,
         Error::CertificateChanged { .. } | Error::Certificate(_) => QpqStatus::Certificate,
         Error::Refused(_) => QpqStatus::Refused,
-        Error::WrongCredentials | Error::WrongPassword => QpqStatus::WrongPassword,
+        Error::WrongCredentials | Error::WrongPassword | Error::WrongWords => QpqStatus::WrongPassword,
         Error::DeviceUnknown | Error::Unlinked => QpqStatus::DeviceUnknown,
         Error::NameTaken => QpqStatus::NameTaken,
         Error::NoProfile(_) => QpqStatus::NoProfile,

@@ -44,6 +44,19 @@ impl Handle {
         Self::enter(abi::qpq_login, config)
     }
 
+    /// `qpq_link`: the handle, and the code to show.
+    ///
+    /// # Errors
+    /// The error object.
+    pub fn link(config: &Value) -> Result<(Self, Value), Refusal> {
+        let (config, mut handle) = (config.to_string(), 0);
+        // SAFETY: pointers to a text of this length and to variables of ours.
+        let call = |reply: &mut _| unsafe { abi::qpq_link(config.as_ptr().cast(), config.len(), &mut handle, reply) };
+        let (status, reply) = with_buffer(call);
+        let reply = reply.unwrap_or_else(|| bare(status));
+        if status == 0 { Ok((Self(handle), reply)) } else { Err(reply) }
+    }
+
     fn enter(function: Enter, config: &Value) -> Result<Self, Refusal> {
         let (config, mut handle) = (config.to_string(), 0);
         let (status, error) =

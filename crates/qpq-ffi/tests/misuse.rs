@@ -43,7 +43,7 @@ fn enter(function: Enter, config: &[u8]) -> (i32, Option<String>) {
 fn null_pointers_are_errors() {
     let config = br#"{"home":"/nowhere","password":"p"}"#;
     let (data, len) = (config.as_ptr().cast(), config.len());
-    for function in [qpq_open as Enter, qpq_register, qpq_login] {
+    for function in [qpq_open as Enter, qpq_register, qpq_login, qpq_link] {
         let (mut client, mut error) = (7, EMPTY);
         let status = unsafe { function(null(), 10, &mut client, &mut error) };
         assert_eq!((client, ended(status, error)), (0, expected(QpqStatus::NullPointer)));
@@ -52,6 +52,10 @@ fn null_pointers_are_errors() {
         assert_eq!(ended(status, error), expected(QpqStatus::NullPointer));
         assert_ne!(unsafe { function(data, len, null_mut(), null_mut()) }, 0);
     }
+    // There is nowhere else for the code to go.
+    let mut client = 7;
+    let status = unsafe { qpq_link(data, len, &mut client, null_mut()) };
+    assert_eq!((client, status), (0, QpqStatus::NullPointer as i32));
     let mut reply = EMPTY;
     let status = unsafe { qpq_request(FOREIGN, null(), 3, &mut reply) };
     // The handle is looked at first.
@@ -80,6 +84,16 @@ fn handles_that_are_none_are_errors() {
         let (mut fd, mut error) = (-7, EMPTY);
         let status = unsafe { qpq_event_fd(handle, c"x".as_ptr(), &mut fd, &mut error) };
         assert_eq!((fd, ended(status, error)), (-7, expected(QpqStatus::BadHandle)));
+        for op in [
+            r#"{"op":"link_wait"}"#,
+            r#"{"op":"link_approve","number":"1"}"#,
+            r#"{"op":"change_password","password":"p","new_password":"q"}"#,
+            r#"{"op":"delete_account","password":"p","name":"alice"}"#,
+        ] {
+            let mut reply = EMPTY;
+            let status = unsafe { qpq_request(handle, op.as_ptr().cast(), op.len(), &mut reply) };
+            assert_eq!(ended(status, reply), expected(QpqStatus::BadHandle), "{op}");
+        }
     }
 }
 
@@ -97,6 +111,18 @@ fn bytes_that_are_no_request_are_errors() {
     for (config, status) in cases {
         assert_eq!(enter(qpq_open, config), expected(status), "{}", String::from_utf8_lossy(config));
     }
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().display();
+    let cases = [
+        (format!(r#"{{"home":"{home}","password":"p","device_name":7}}"#), QpqStatus::BadInput),
+        (format!(r#"{{"home":"{home}","password":""}}"#), QpqStatus::BadInput),
+        (format!(r#"{{"home":"{home}","password":"p","recovery_phrase":"x"}}"#), QpqStatus::BadInput),
+        (format!(r#"{{"home":"{home}","password":"p","fingerprint":"12"}}"#), QpqStatus::BadInput),
+    ];
+    for (config, status) in cases {
+        assert_eq!(enter(qpq_link, config.as_bytes()), expected(status), "{config}");
+    }
+    assert_eq!(enter(qpq_link, b"{\"home\":\"\xc3\"}"), expected(QpqStatus::InvalidUtf8));
     let (mut client, mut error) = (0, EMPTY);
     // A length that cannot be meant is not believed.
     let status = unsafe { qpq_open(c"{}".as_ptr(), usize::MAX, &mut client, &mut error) };

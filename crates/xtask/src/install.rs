@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -34,10 +35,11 @@ pub fn run(args: &Args) -> Result<()> {
     let prefix = fs::canonicalize(&args.prefix)?;
     let (include, lib) = (prefix.join("include"), prefix.join("lib"));
     copy(Path::new(header::HEADER), &include.join("qpq.h"))?;
-    copy(&built.join("libqpq.a"), &lib.join("libqpq.a"))?;
     if cfg!(target_os = "macos") {
+        copy(&built.join("libqpq.a"), &lib.join("libqpq.a"))?;
         copy(&built.join("libqpq.dylib"), &lib.join("libqpq.dylib"))?;
     } else {
+        hide(&built.join("libqpq.a"), &lib.join("libqpq.a"))?;
         // Programs look for the name with the ABI's version, compilers for the one without.
         copy(&built.join("libqpq.so"), &lib.join(SONAME))?;
         let link = lib.join("libqpq.so");
@@ -63,6 +65,26 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     // A program that runs goes on with the old file.
     let _ = fs::remove_file(to);
     fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    println!("{}", to.display());
+    Ok(())
+}
+
+/// The static library as one object that gives away nothing but its own functions: a program may have another SQLite or
+/// OpenSSL.
+fn hide(from: &Path, to: &Path) -> Result<()> {
+    let (whole, hidden) = (from.with_extension("whole.o"), from.with_extension("hidden.o"));
+    run::checked(Command::new("ld").args(["-r", "-d", "--whole-archive"]).arg(from).arg("-o").arg(&whole))?;
+    let mut objcopy = Command::new("objcopy");
+    objcopy.args(["--wildcard", "--keep-global-symbol=qpq_*"]);
+    // What is left of the bitcode of several objects is none any more.
+    objcopy.args(["--remove-section=.llvmbc", "--remove-section=.llvmcmd"]);
+    run::checked(objcopy.arg(&whole).arg(&hidden))?;
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    let _ = fs::remove_file(to);
+    run::checked(Command::new("ar").arg("rcs").arg(to).arg(&hidden))?;
+    [whole, hidden].iter().try_for_each(fs::remove_file).context("removing what was made on the way")?;
     println!("{}", to.display());
     Ok(())
 }

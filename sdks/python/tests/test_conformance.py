@@ -52,21 +52,28 @@ class Stage:
         elif "same_file" in step:
             first, second = ((self._folder / name).read_bytes() for name in step["same_file"])
             assert first == second
+        elif "together" in step:
+            steps = step["together"]
+            outcomes = await asyncio.gather(*(self._act(one) for one in steps))
+            for one, value in zip(steps, outcomes):
+                self._compare(one, value)
         elif "error" in step:
             with pytest.raises(Error) as raised:
                 await self._act(step)
             assert raised.value.code == step["error"]
         else:
-            value = await self._act(step)
-            for expected in (step[name] for name in ("reply", "event") if name in step):
-                assert looks_like(value, self._filled_in(expected)), value
-            for name, pointer in step.get("save", {}).items():
-                self._saved[name] = at(value, pointer)
+            self._compare(step, await self._act(step))
+
+    def _compare(self, step: dict[str, Any], value: Any) -> None:
+        for expected in (step[name] for name in ("reply", "event") if name in step):
+            assert looks_like(value, self._filled_in(expected)), value
+        for name, pointer in step.get("save", {}).items():
+            self._saved[name] = at(value, pointer)
 
     async def _act(self, step: dict[str, Any]) -> Any:
         who = step["as"]
         if "do" in step:
-            return await self._come_or_go(who, step["do"], step.get("with", {}))
+            return await self._come_or_go(who, step["do"], self._filled_in(step.get("with", {})))
         client = self._clients[who]
         if "request" in step:
             # As it stands, so that what is wrong about it gets to the library.
@@ -79,24 +86,28 @@ class Stage:
             raise AssertionError(f"not quiet: {event.raw}")
         return None
 
-    async def _come_or_go(self, who: str, what: str, changed: dict[str, Any]) -> None:
+    async def _come_or_go(self, who: str, what: str, changed: dict[str, Any]) -> Any:
         if what == "close":
             client = self._clients[who]
             if client._is_closing:
                 library.close(client._handle)
             await client.close()
-            return
-        config = {"password": PASSWORD, "server": self._server.address, **changed}
-        client = Client(self._folder / who, **config)
-        if what == "open":
-            await client.open()
+            return None
+        config = {"home": str(self._folder / who), "password": PASSWORD, "server": self._server.address, **changed}
+        reply = None
+        if what == "link":
+            config.pop("device_name", None)
+            client = Client(**config)
+            reply = await client._begin_link(changed.get("device_name"))
         else:
             # The class registers when there is nothing to open; here that is to be said.
-            fields = {**client._config, "name": who, **changed}
-            library.close(await asyncio.to_thread(library.enter, what, fields))
-            client = Client(self._folder / who, PASSWORD)
+            if what != "open":
+                config.setdefault("name", who)
+            library.close(await asyncio.to_thread(library.enter, what, config))
+            client = Client(config["home"], config["password"])
             await client.open()
         self._clients[who] = client
+        return reply
 
     def _filled_in(self, value: Any) -> Any:
         if isinstance(value, dict):

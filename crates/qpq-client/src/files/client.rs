@@ -53,6 +53,9 @@ impl Client {
     /// something moves, over lost connections, and for at most `patience` while nothing does. After an interruption of any
     /// kind the same call goes on where it stopped, as long as the file has the same content.
     ///
+    /// With a `key`, only once for each key, as [`Self::store_text`]: when its message is stored already, the file is not even
+    /// looked at.
+    ///
     /// # Errors
     /// [`Error::BadInput`] for a file that cannot be read or is too large, [`Error::Refused`] when the server does not take
     /// it, [`Error::Offline`] and [`Error::TimedOut`] after `patience`, [`Error::Stopped`] when `progress` says so.
@@ -60,9 +63,15 @@ impl Client {
         &self,
         conversation: ConversationId,
         path: &Path,
+        key: Option<&str>,
         patience: Duration,
         progress: OnProgress<'_>,
-    ) -> Result<(MessageId, Attachment), Error> {
+    ) -> Result<MessageId, Error> {
+        if let Some(key) = key.map(str::to_owned)
+            && let Some(stored) = self.look(move |query| query.message_of_key(conversation, &key))?
+        {
+            return Ok(stored);
+        }
         let mut watch = Watch::new(self, patience, progress);
         let mut source = Source::read(regular(path)?, limits::FILE as u64, &mut watch)?;
         let row = self.transfer(conversation, path, &source)?;
@@ -77,21 +86,27 @@ impl Client {
             media_type: media_type::of(&name, source.beginning()).to_owned(),
             name,
         };
-        Ok((self.send_attachment(conversation, file.clone())?, file))
+        self.send_attachment(conversation, file, key)
     }
 
-    /// Stores a message about a file that is on the server already, such as one that somebody else has sent.
+    /// Stores a message about a file that is on the server already, such as one that somebody else has sent. With a `key`,
+    /// once, as [`Self::store_text`].
     ///
     /// # Errors
     /// As [`Self::send_text`]. The server refuses the message when it does not have the file (any more).
-    pub fn send_attachment(&self, conversation: ConversationId, file: Attachment) -> Result<MessageId, Error> {
+    pub fn send_attachment(
+        &self,
+        conversation: ConversationId,
+        file: Attachment,
+        key: Option<&str>,
+    ) -> Result<MessageId, Error> {
         let fallback = format!("[file {}, {} bytes]", file.name, file.size);
         match self.command(Command::Send {
             conversation,
             body: Body::Attachment(file),
             fallback,
             in_reply_to: None,
-            key: None,
+            key: key.map(str::to_owned),
         })? {
             Answer::Message { id, .. } => Ok(id),
             other => Err(Error::Internal(format!("an answer of another kind: {other:?}"))),

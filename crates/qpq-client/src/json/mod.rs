@@ -4,12 +4,16 @@
 //! Fields are only ever added. Ids are hexadecimal, times are RFC 3339 in UTC with milliseconds, a conversation is
 //! named as one would type it: `@bob` or `#` and the group's id.
 
+mod account;
 mod device;
 mod event;
 mod message;
 mod objects;
 pub mod time;
 
+pub use account::{
+    AccountDeletedLine, DeviceLinkedLine, DoneLine, LinkCodeLine, LinkCompareLine, LinkedLine, RecoveryLine,
+};
 pub use device::{DeviceLine, device};
 pub use event::event;
 pub use message::{MessageLine, message, message_line};

@@ -23,6 +23,7 @@ use super::annotate::content_of;
 use super::commands::kind_of;
 use super::drive::is_the_users;
 use super::receipts::SILENT;
+use super::send_key;
 use crate::error::Error;
 use crate::mls::{Provider, group};
 use crate::store::notes::{NoteKind, NoteRow};
@@ -326,6 +327,13 @@ impl<'a> Query<'a> {
     pub fn sent_message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
         let Some(account) = self.account()? else { return Ok(None) };
         self.message_of(Some(conversation), account.identity, id, &mut BTreeMap::new())
+    }
+
+    /// The message that was stored under this key; none when there is none (any more).
+    pub fn message_of_key(&self, conversation: ConversationId, key: &str) -> Result<Option<MessageId>, Error> {
+        let Some(account) = self.account()? else { return Ok(None) };
+        let id = send_key::message_id(&account, conversation, key)?;
+        Ok(self.store.message(conversation, account.identity, id)?.map(|_| id))
     }
 
     /// Devices of others in a conversation: those that a message can be delivered to.

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use qpq_client::{Client, Contact, ConversationId, Error, GroupId, UserName, WishId};
-use serde_json::Value;
 
 use crate::config::read;
+use crate::instance::Instance;
 use crate::status::Failure;
 
 pub struct Call<'a> {
+    pub handle: u64,
+    pub instance: &'a Instance,
     pub client: &'a Client,
     deadline: Instant,
     patience: Duration,
@@ -23,16 +25,10 @@ pub struct Place {
 }
 
 impl<'a> Call<'a> {
-    pub fn new(client: &'a Client, timeout_ms: Option<Value>) -> Result<Self, Failure> {
-        let patience = match timeout_ms {
-            None | Some(Value::Null) => PATIENCE,
-            Some(value) => {
-                let milliseconds = value.as_u64().filter(|milliseconds| *milliseconds <= LONGEST_MS);
-                let wrong = || Failure::bad_input(format!("\"timeout_ms\" is a number from 0 to {LONGEST_MS}"));
-                Duration::from_millis(milliseconds.ok_or_else(wrong)?)
-            }
-        };
-        Ok(Self { client, deadline: Instant::now() + patience, patience, waits: !patience.is_zero() })
+    /// `patience`: how long the caller waits for the server; zero: not at all.
+    pub fn new(handle: u64, instance: &'a Instance, patience: Duration) -> Self {
+        let (deadline, waits) = (Instant::now() + patience, !patience.is_zero());
+        Self { handle, instance, client: instance.client(), deadline, patience, waits }
     }
 
     /// With all the time that the caller gave, for what comes after something long.
@@ -136,8 +132,3 @@ fn decided(name: UserName, contact: Contact) -> Result<Contact, Failure> {
         None => Ok(contact),
     }
 }
-
-/// As long as the command line waits.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// A day.
-const LONGEST_MS: u64 = 24 * 3600 * 1000;

@@ -12,9 +12,9 @@ use crate::status::Failure;
 
 /// Uploads and then sends, over lost connections. Here "timeout_ms" is for how long nothing may move. The same request goes
 /// on where an earlier one stopped.
-pub fn send(call: &Call<'_>, conversation: &str, path: &Path) -> Result<String, Failure> {
+pub fn send(call: &Call<'_>, conversation: &str, path: &Path, key: Option<&str>) -> Result<String, Failure> {
     let place = call.place(conversation)?;
-    let (id, _) = call.client.send_file(place.id, path, call.patience(), &mut until_interrupted(call))?;
+    let id = call.client.send_file(place.id, path, key, call.patience(), &mut until_interrupted(call))?;
     confirm(&call.anew(), place, id)
 }
 
@@ -31,7 +31,8 @@ pub fn download(call: &Call<'_>, conversation: &str, number: u64, into: Destinat
     Ok(json::line(&line))
 }
 
-fn until_interrupted(call: &Call<'_>) -> impl FnMut(Progress) -> ControlFlow<()> {
+/// Goes on until `qpq_cancel`.
+pub fn until_interrupted(call: &Call<'_>) -> impl FnMut(Progress) -> ControlFlow<()> {
     let interrupts = call.client.interrupts();
     move |_| if call.client.interrupts() == interrupts { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }

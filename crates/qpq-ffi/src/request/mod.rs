@@ -1,28 +1,32 @@
 //! Requests: a JSON object with "op" in, an object of [`qpq_client::json`] out.
 
+mod account;
+mod asked;
 mod call;
 mod devices;
 mod files;
 mod groups;
+mod link;
 mod messages;
 mod people;
 mod profile;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use qpq_client::{Client, Destination};
+use qpq_client::Destination;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+pub use self::asked::Asked;
 use self::call::Call;
+use crate::config::Secret;
+use crate::instance::Instance;
 use crate::status::Failure;
 
 /// Carries it out; the reply.
-pub fn perform(client: &Client, json: &str) -> Result<String, Failure> {
-    let unreadable = |error: serde_json::Error| Failure::bad_input(format!("the request: {error}"));
-    let mut fields: Map<String, Value> = serde_json::from_str(json).map_err(unreadable)?;
-    let call = Call::new(client, fields.remove("timeout_ms"))?;
-    let request: Request = serde_json::from_value(Value::Object(fields)).map_err(unreadable)?;
+pub fn perform(handle: u64, instance: &Instance, json: &str) -> Result<String, Failure> {
+    let (patience, request) = Asked::parse(json, PATIENCE)?.into::<Request>()?;
+    let call = Call::new(handle, instance, patience);
     match request {
         Request::Whoami {} => profile::whoami(&call),
         Request::Status {} => profile::status(&call),
@@ -34,10 +38,21 @@ pub fn perform(client: &Client, json: &str) -> Result<String, Failure> {
         Request::DeviceUnlink { device } => devices::unlink(&call, &device),
         Request::TypingNotify { on } => profile::typing_notify(&call, on),
 
+        Request::LinkOffered { code } => link::offered(&call, &code),
+        Request::LinkApprove { number, history } => link::approve(&call, &number, history),
+        Request::LinkRefuse {} => link::refuse(&call),
+        Request::CarryHistory { wait } => link::carry_history(&call, wait),
+        Request::ChangePassword { password, new_password, account_password } => {
+            account::change_password(&call, &password, new_password, account_password)
+        }
+        Request::Recovery {} => account::recovery(&call),
+        Request::RecoveryRemove {} => account::recovery_remove(&call),
+        Request::DeleteAccount { password, name } => account::delete(&call, &password, &name),
+
         Request::Send { conversation, text, reply_to, key } => {
             messages::send(&call, &conversation, &text, reply_to, key.as_deref())
         }
-        Request::SendFile { conversation, path } => files::send(&call, &conversation, &path),
+        Request::SendFile { conversation, path, key } => files::send(&call, &conversation, &path, key.as_deref()),
         Request::Download { conversation, number, directory, name, replace } => {
             files::download(&call, &conversation, number, Destination { directory, name, replace })
         }
@@ -104,6 +119,35 @@ enum Request {
     TypingNotify {
         on: Option<bool>,
     },
+    LinkOffered {
+        /// What the new device shows.
+        code: String,
+    },
+    LinkApprove {
+        /// What the new device shows by now: only this one is meant.
+        number: String,
+        #[serde(default)]
+        history: bool,
+    },
+    LinkRefuse {},
+    CarryHistory {
+        /// Also for what the other device has not sent yet.
+        #[serde(default = "yes")]
+        wait: bool,
+    },
+    ChangePassword {
+        password: Secret,
+        new_password: Secret,
+        /// When it was changed on another device.
+        account_password: Option<Secret>,
+    },
+    Recovery {},
+    RecoveryRemove {},
+    DeleteAccount {
+        password: Secret,
+        /// The own name, to confirm it.
+        name: String,
+    },
     Send {
         conversation: String,
         text: String,
@@ -114,6 +158,8 @@ enum Request {
     SendFile {
         conversation: String,
         path: PathBuf,
+        /// As that of a text.
+        key: Option<String>,
     },
     Download {
         conversation: String,
@@ -264,3 +310,10 @@ fn list<T: Serialize>(items: impl IntoIterator<Item = T>) -> String {
 fn done() -> String {
     r#"{"type":"done"}"#.to_owned()
 }
+
+fn yes() -> bool {
+    true
+}
+
+/// As long as the command line waits.
+const PATIENCE: Duration = Duration::from_secs(15);

@@ -43,15 +43,19 @@ fn the_library_exports_its_functions_and_nothing_else() -> Result<()> {
         println!("skipped: nm is not installed");
         return Ok(());
     }
-    let library = installed().join("lib/libqpq.so");
-    let symbols = Command::new("nm").args(["--dynamic", "--defined-only"]).arg(library).output()?;
-    let symbols = String::from_utf8(symbols.stdout)?;
-    let mut exported: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    exported.sort_unstable();
     let header = std::fs::read_to_string(installed().join("include/qpq.h"))?;
-    let missing = exported.iter().find(|name| !header.contains(&format!("{name}(")));
-    ensure!(missing.is_none(), "{missing:?} is exported and not in the header");
-    ensure!(exported.len() == 14 && exported.iter().all(|name| name.starts_with("qpq_")), "{exported:?}");
+    for (library, which) in [("lib/libqpq.so", "--dynamic"), ("lib/libqpq.a", "--extern-only")] {
+        if library.ends_with(".a") && cfg!(target_os = "macos") {
+            continue;
+        }
+        let symbols = Command::new("nm").args([which, "--defined-only"]).arg(installed().join(library)).output()?;
+        let symbols = String::from_utf8(symbols.stdout)?;
+        let symbols = symbols.lines().filter(|line| !line.ends_with(':'));
+        let exported: Vec<&str> = symbols.filter_map(|line| line.split_whitespace().last()).collect();
+        let missing = exported.iter().find(|name| !header.contains(&format!("{name}(")));
+        ensure!(missing.is_none(), "{missing:?} is exported by {library} and not in the header");
+        ensure!(exported.len() == 15 && exported.iter().all(|name| name.starts_with("qpq_")), "{exported:?}");
+    }
     Ok(())
 }
 
@@ -59,9 +63,13 @@ fn the_library_exports_its_functions_and_nothing_else() -> Result<()> {
 fn two_people_chat_in_c_and_one_of_them_is_killed() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let Some(program) = compile(&folder)? else { return Ok(()) };
+    let linked_in = compile_static(&folder)?;
     let data = tempfile::tempdir()?;
     let server = Server::start(data.path())?;
-    let start = |name: &str, peer: &str| Chat::start(&program, &folder.path().join(name), &server, name, peer);
+    let start = |name: &str, peer: &str| {
+        let program = if name == "bob" { &linked_in } else { &program };
+        Chat::start(program, &folder.path().join(name), &server, name, peer)
+    };
     let mut bob = start("bob", "@alice")?;
     let mut alice = start("alice", "@bob")?;
     alice.say("hello from C, \"quoted\" \\ and 👍")?;
@@ -101,6 +109,25 @@ fn compile(folder: &TempDir) -> Result<Option<PathBuf>> {
         ensure!(build(&[])?, "examples/c/chat.c does not compile");
     }
     Ok(Some(program))
+}
+
+/// The example with the static library in it, in a program that has functions of its own with the names of those inside.
+fn compile_static(folder: &TempDir) -> Result<PathBuf> {
+    let (prefix, program, own) = (installed(), folder.path().join("chat-static"), folder.path().join("own.c"));
+    // On macOS they are not hidden.
+    let names = ["sqlite3_step", "sqlite3_open_v2", "EVP_EncryptInit_ex", "RAND_bytes"];
+    let names = names.iter().filter(|_| !cfg!(target_os = "macos"));
+    let functions = names.map(|name| format!("int {name}(void);\nint {name}(void) {{ abort(); }}\n"));
+    std::fs::write(&own, format!("#include <stdlib.h>\n{}", functions.collect::<String>()))?;
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Werror"]).arg(&own);
+    cc.arg(workspace().join("examples/c/chat.c")).arg("-o").arg(&program).arg("-I").arg(prefix.join("include"));
+    cc.arg(prefix.join("lib/libqpq.a"));
+    let description = std::fs::read_to_string(prefix.join("lib/pkgconfig/qpq.pc"))?;
+    let libraries = description.lines().find_map(|line| line.strip_prefix("Libs.private: ")).context("libraries")?;
+    cc.args(libraries.split_whitespace());
+    ensure!(cc.status()?.success(), "examples/c/chat.c does not compile with the static library");
+    Ok(program)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -48,6 +49,16 @@ fn files() -> Result<()> {
 #[test]
 fn devices() -> Result<()> {
     play("devices")
+}
+
+#[test]
+fn link() -> Result<()> {
+    play("link")
+}
+
+#[test]
+fn account() -> Result<()> {
+    play("account")
 }
 
 /// Somebody added a file and forgot the test of it.
@@ -111,7 +122,31 @@ impl Stage {
             ensure!(read(0)? == read(1)?, "the files differ");
             return Ok(());
         }
+        if let Some(steps) = step["together"].as_array() {
+            return self.together(steps);
+        }
         let outcome = self.act(step)?;
+        self.compare(step, outcome)
+    }
+
+    /// Requests that wait for each other.
+    fn together(&mut self, steps: &[Value]) -> Result<()> {
+        let request = |step: &Value| -> Result<_> {
+            let who = step["as"].as_str().context("who")?;
+            Ok((*self.handles.get(who).context("not here")?, self.filled_in(&step["request"])?))
+        };
+        let requests = steps.iter().map(request).collect::<Result<Vec<_>>>()?;
+        let calls: Vec<_> =
+            requests.into_iter().map(|(handle, request)| thread::spawn(move || handle.request(&request))).collect();
+        let outcomes: Vec<_> = calls.into_iter().map(thread::JoinHandle::join).collect();
+        for (step, outcome) in steps.iter().zip(outcomes) {
+            let outcome = outcome.map_err(|_| anyhow::anyhow!("a panic"))?;
+            self.compare(step, outcome).with_context(|| step.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, step: &Value, outcome: Result<Value, Value>) -> Result<()> {
         if let Some(code) = step["error"].as_str() {
             let Err(error) = &outcome else { bail!("no error, but {outcome:?}") };
             ensure!(error["code"] == code, "{error}");
@@ -158,12 +193,18 @@ impl Stage {
             config["name"] = json!(who);
         }
         for (field, value) in with.as_object().into_iter().flatten() {
-            config[field] = value.clone();
+            config[field] = self.filled_in(value)?;
         }
         let opened = match what {
             "register" => Handle::register(&config),
             "login" => Handle::login(&config),
             "open" => Handle::open(&config),
+            "link" => {
+                return Ok(Handle::link(&config).map(|(handle, code)| {
+                    self.handles.insert(who.to_owned(), handle);
+                    code
+                }));
+            }
             // The handle is kept: that it is stale is to be seen.
             "close" => return Ok(self.handles.get(who).context("not here")?.close().map(|()| Value::Null)),
             _ => bail!("nobody can {what}"),

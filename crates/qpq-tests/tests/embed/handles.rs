@@ -30,7 +30,7 @@ fn world() -> Result<World> {
     Ok(World { _server: server, _data: data, config, handle, _home: home })
 }
 
-fn refused(error: Value) -> anyhow::Error {
+pub fn refused(error: Value) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
 
@@ -38,7 +38,7 @@ fn note(handle: Handle, text: &str) -> Result<Value, Value> {
     handle.request(&json!({"op": "send", "conversation": "@me", "text": text, "timeout_ms": 0}))
 }
 
-fn code<T>(outcome: Result<T, Value>) -> String {
+pub fn code<T>(outcome: Result<T, Value>) -> String {
     outcome.err().map_or_else(|| "ok".into(), |error| error["code"].as_str().unwrap_or("none").to_owned())
 }
 

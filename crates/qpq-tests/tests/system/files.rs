@@ -180,7 +180,7 @@ fn send_with<L: Fn(&mut Attachment)>(person: &Person, content: &[u8], lies: impl
             media_type: "text/plain".into(),
         };
         lie(&mut file);
-        let message = client.send_attachment(notepad, file)?;
+        let message = client.send_attachment(notepad, file, None)?;
         client.wait_sent(message, patience)?;
     }
     client.close();

@@ -30,12 +30,16 @@ fn linked(folder: &TempDir, old: &Person, name: &str) -> Result<(Person, Client,
     let host = Client::open(&options(old)?, &password())?;
     host.connect();
     let code = linking.code();
-    let introduced = thread::spawn(move || linking.wait());
-    let pending = host.link_offered(&code)?;
+    let introduced = thread::spawn(move || {
+        let hello = linking.wait(PATIENCE, &|| false)?;
+        linking.introduce(&hello)
+    });
+    let pending = host.link_offered(&code, PATIENCE)?;
     let introduced = introduced.join().map_err(|_| anyhow::anyhow!("a panic"))??;
     ensure!(introduced.comparison() == pending.comparison());
     host.link_approve(&pending, true, PATIENCE)?;
-    let client = introduced.accept(&password())?;
+    let approval = introduced.wait(PATIENCE, &|| false)?;
+    let client = introduced.accept(&approval, &password())?;
     client.wait_settled(PATIENCE)?;
     Ok((new, client, host))
 }

@@ -1,8 +1,8 @@
 //! `qpq change-password`
 
 use clap::Args;
+use qpq_client::json::DoneLine;
 use qpq_client::{Client, Error};
-use serde::Serialize;
 
 use crate::context::Ctx;
 use crate::exit::Failure;
@@ -15,12 +15,6 @@ use crate::password;
 /// QPQ_ACCOUNT_PASSWORD.
 #[derive(Args)]
 pub struct ChangePassword {}
-
-#[derive(Serialize)]
-struct ChangedLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-}
 
 impl ChangePassword {
     pub fn run(self, ctx: &mut Ctx) -> Result<(), Failure> {
@@ -47,6 +41,6 @@ impl ChangePassword {
             outcome => outcome?,
         }
         let text = "the password is changed; the profiles of your other devices are still opened with theirs";
-        ctx.output.show(&ChangedLine { kind: "password_changed" }, text)
+        ctx.output.show(&DoneLine { kind: "password_changed" }, text)
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead as _, Write as _};
 
 use clap::Args;
-use serde::Serialize;
+use qpq_client::json::AccountDeletedLine;
 
 use crate::context::Ctx;
 use crate::exit::Failure;
@@ -20,13 +20,6 @@ pub struct DeleteAccount {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
-}
-
-#[derive(Serialize)]
-struct DeletedLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    name: String,
 }
 
 impl DeleteAccount {
@@ -49,7 +42,7 @@ impl DeleteAccount {
             session.quit = true;
         }
         let text = format!("the account @{me} and this profile are deleted");
-        ctx.output.show(&DeletedLine { kind: "account_deleted", name: me.to_string() }, &text)
+        ctx.output.show(&AccountDeletedLine::of(&me), &text)
     }
 }
 

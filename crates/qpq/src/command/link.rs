@@ -3,8 +3,8 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
-use qpq_client::{Carried, Client, Error, Linking, PendingLink};
-use serde::Serialize;
+use qpq_client::json::{DeviceLinkedLine, LinkCodeLine, LinkCompareLine, LinkedLine};
+use qpq_client::{Carried, Client, Error, LINK_PATIENCE, Linking, PendingLink};
 
 use crate::context::Ctx;
 use crate::exit::Failure;
@@ -33,49 +33,6 @@ pub struct Link {
     /// What the new device is to be called [default: the machine's name].
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
-}
-
-/// `link` on the new device: the code.
-#[derive(Serialize)]
-struct CodeLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    code: String,
-    link: String,
-}
-
-/// `link` on both: the number.
-#[derive(Serialize)]
-struct CompareLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    number: String,
-    /// The account, on the new device.
-    name: Option<String>,
-    /// What the new device calls itself, on the other one.
-    device: Option<String>,
-}
-
-/// `link` on the new device: the end.
-#[derive(Serialize)]
-struct LinkedLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    name: String,
-    identity: String,
-    device: String,
-    groups: usize,
-    messages: u64,
-    failed: usize,
-}
-
-/// `link CODE`: the end.
-#[derive(Serialize)]
-struct ApprovedLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    device: String,
-    history: bool,
 }
 
 impl Link {
@@ -109,27 +66,25 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
     }
     let password = password::for_new_profile(&ctx.global)?;
     let linking = ctx.ask(|_| Linking::begin(&options, device_name))?;
-    let (code, link) = (linking.code(), linking.link());
+    let code = linking.code();
     if ctx.output.json {
-        ctx.output.line(&json::line(&CodeLine { kind: "link_code", code, link }))?;
+        ctx.output.line(&json::line(&LinkCodeLine::of(&linking)))?;
     } else {
         if ctx.output.is_terminal {
-            ctx.output.line(&qr::draw(&link))?;
+            ctx.output.line(&qr::draw(&linking.link()))?;
         }
         ctx.output.line(&format!(
             "on a device that you have, type within ten minutes:\n\n    /link {code}\n\n(or `qpq link CODE` there, outside of the REPL)"
         ))?;
     }
-    let introduced = ctx.ask(|_| linking.wait())?;
-    let (name, number) = (introduced.name().to_string(), introduced.comparison());
-    if ctx.output.json {
-        let line = CompareLine { kind: "link_compare", number, name: Some(name.clone()), device: None };
-        ctx.output.line(&json::line(&line))?;
-    } else {
-        ctx.output.line(&format!(
-            "this becomes a device of @{name} if the other one shows the same number:\n\n    {number}\n"
-        ))?;
-    }
+    let hello = ctx.ask(|_| linking.wait(LINK_PATIENCE, &|| false))?;
+    let introduced = ctx.ask(|_| linking.introduce(&hello))?;
+    let text = format!(
+        "this becomes a device of @{} if the other one shows the same number:\n\n    {}\n",
+        introduced.name(),
+        introduced.comparison()
+    );
+    ctx.output.show(&LinkCompareLine::of_host(&introduced), &text)?;
     // Without a person here, the one at the other device decides alone: it is they who carried the code.
     if !yes && io::stdin().is_terminal() && !ctx.output.json && !confirmed("does the other device show it? [yes/no] ")?
     {
@@ -137,7 +92,8 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
             "nothing was linked. Say no on the other device, too; somebody may stand between the two".into(),
         ));
     }
-    let client = ctx.ask(|_| introduced.accept(&password))?;
+    let approval = ctx.ask(|_| introduced.wait(LINK_PATIENCE, &|| false))?;
+    let client = ctx.ask(|_| introduced.accept(&approval, &password))?;
     ctx.adopt(client.clone());
     ctx.begin();
     let settled = ctx.wait("coming into your groups", |slice| client.wait_settled(slice));
@@ -146,26 +102,17 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
         Err(failure) => return Err(failure),
     }
     let Carried { messages, failed: unread, .. } = carry(ctx, &client, true)?;
-    let (me, (groups, failed)) = (client.whoami()?, client.groups_joined()?);
-    let failed = failed + usize::try_from(unread).unwrap_or(usize::MAX - failed);
+    let line = LinkedLine::of(&client, messages, unread)?;
+    let (name, groups, failed) = (&line.name, line.groups, line.failed);
     let text =
         format!("@{name}: {groups} groups joined, {} messages transferred, {failed} failed", thousands(messages));
-    let line = LinkedLine {
-        kind: "linked",
-        name,
-        identity: me.identity.to_string(),
-        device: me.device.to_string(),
-        groups,
-        messages,
-        failed,
-    };
     ctx.output.show(&line, &text)
 }
 
 /// The device that takes in another one, from the command line.
 fn take_in(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.connected()?;
-    let pending = ctx.ask(|_| client.link_offered(code))?;
+    let pending = ctx.ask(|_| client.link_offered(code, LINK_PATIENCE))?;
     show(ctx, &pending)?;
     if !yes && !confirmed("does the new device show the same number? [yes/no] ")? {
         return Err(rejected());
@@ -181,7 +128,7 @@ fn take_in(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Resul
 /// The same in the REPL: first the number, and then /link yes.
 fn offered_in_repl(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.client()?;
-    let pending = ctx.ask(|_| client.link_offered(code))?;
+    let pending = ctx.ask(|_| client.link_offered(code, LINK_PATIENCE))?;
     show(ctx, &pending)?;
     if yes {
         return approve(ctx, &pending, history.unwrap_or(false));
@@ -206,16 +153,14 @@ fn answer(ctx: &mut Ctx, yes: bool, history: Option<bool>) -> Result<(), Failure
 fn show(ctx: &Ctx, pending: &PendingLink) -> Result<(), Failure> {
     let (number, device) = (pending.comparison(), sanitize::line(pending.device_name()));
     let text = format!("the new device is called {device}, and must show this number:\n\n    {number}\n");
-    let device = Some(pending.device_name().to_owned());
-    ctx.output.show(&CompareLine { kind: "link_compare", number, name: None, device }, &text)
+    ctx.output.show(&LinkCompareLine::of_newcomer(pending), &text)
 }
 
 fn approve(ctx: &mut Ctx, pending: &PendingLink, history: bool) -> Result<(), Failure> {
     let client = ctx.client()?;
     ctx.ask(|timeout| client.link_approve(pending, history, timeout))?;
     let text = format!("{} is a device of yours now", sanitize::line(pending.device_name()));
-    let device = pending.device_name().to_owned();
-    ctx.output.show(&ApprovedLine { kind: "device_linked", device, history }, &text)?;
+    ctx.output.show(&DeviceLinkedLine::of(pending, history), &text)?;
     if history {
         let Carried { failed, .. } = carry(ctx, &client, true)?;
         if failed > 0 {

@@ -29,16 +29,7 @@ impl Recover {
         }
         let words = words()?;
         let password = password::new(&ctx.global)?;
-        let client = match ctx.ask(|_| Client::recover(&options, self.name.name(), words.expose(), &password)) {
-            Err(Failure::Client(Error::WrongCredentials)) => {
-                return Err(Failure::Refused(
-                    "no account of that name takes these words; check both. Words work only after they were once shown \
-                     with `qpq recovery`"
-                        .into(),
-                ));
-            }
-            outcome => outcome?,
-        };
+        let client = ctx.ask(|_| Client::recover(&options, self.name.name(), words.expose(), &password))?;
         ctx.adopt(client.clone());
         ctx.begin();
         match ctx.wait("coming into your groups", |slice| client.wait_settled(slice)) {

@@ -1,7 +1,7 @@
 //! `qpq recovery`
 
 use clap::Args;
-use serde::Serialize;
+use qpq_client::json::{DoneLine, RecoveryLine};
 
 use crate::context::Ctx;
 use crate::exit::Failure;
@@ -17,27 +17,13 @@ pub struct Recovery {
     remove: bool,
 }
 
-#[derive(Serialize)]
-struct PhraseLine<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    words: &'a str,
-}
-
-#[derive(Serialize)]
-struct RemovedLine {
-    #[serde(rename = "type")]
-    kind: &'static str,
-}
-
 impl Recovery {
     pub fn run(self, ctx: &mut Ctx) -> Result<(), Failure> {
         let client = ctx.client()?;
         if self.remove {
             ctx.ask(|_| client.forget_recovery())?;
-            return ctx
-                .output
-                .show(&RemovedLine { kind: "recovery_removed" }, "the words are good for nothing any more");
+            let line = DoneLine { kind: "recovery_removed" };
+            return ctx.output.show(&line, "the words are good for nothing any more");
         }
         let words = ctx.ask(|_| client.recovery_phrase())?;
         let list: Vec<_> = words.split(' ').collect();
@@ -51,7 +37,7 @@ impl Recovery {
              your account back when all devices are lost",
             rows.join("\n")
         );
-        ctx.output.show(&PhraseLine { kind: "recovery", words: &words }, &text)
+        ctx.output.show(&RecoveryLine::of(&words), &text)
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::{Args, ValueHint};
-use qpq_client::Error;
+use qpq_client::{Body, Error};
 
 use super::send;
 use crate::context::Ctx;
@@ -41,17 +41,21 @@ impl SendFile {
             None => ctx.current()?,
         };
         let mut bar = Bar::new(&ctx.output, &ctx.signals, &file_name(&path));
-        let sent = client.send_file(id, &path, ctx.whole_timeout(), &mut |progress| bar.show(progress));
+        let sent = client.send_file(id, &path, None, ctx.whole_timeout(), &mut |progress| bar.show(progress));
         drop(bar);
         if ctx.session.is_some() {
             ctx.signals.forget_interrupt();
         }
-        let (message, file) = sent.map_err(go_on_later)?;
+        let message = sent.map_err(go_on_later)?;
         ctx.begin();
         if ctx.session.is_some() {
             return chat::sent(ctx, id, message);
         }
         send::confirm(ctx, id, message)?;
+        // It may have been taken back meanwhile.
+        let Some(Body::Attachment(file)) = client.sent_message(id, message)?.map(|message| message.content.body) else {
+            return Ok(());
+        };
         let what = format!("{}, {}", content::size(file.size), file.media_type);
         ctx.output.say(&format!("{} ({what})\nSHA-256 {}", sanitize::name(&file.name, 60), json::hex(&file.sha256)))
     }

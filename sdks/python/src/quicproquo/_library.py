@@ -32,6 +32,14 @@ def enter(how: str, config: Mapping[str, Any]) -> int:
     return int(handle[0])
 
 
+def link(config: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Begins to link a new device: the handle, and the code."""
+    data, handle, out = _encode(config), _ffi.new("uint64_t *"), _ffi.new("QpqBuffer *")
+    reply = _check(_lib.qpq_link(data, len(data), handle, out), out)
+    assert reply is not None, "a link has a code"
+    return int(handle[0]), reply
+
+
 def connect(handle: int) -> None:
     """Starts to connect."""
     _check(_lib.qpq_connect(handle), None)
@@ -62,6 +70,11 @@ def event_fd(handle: int, consumer: str) -> int:
     fd, out = _ffi.new("int32_t *"), _ffi.new("QpqBuffer *")
     _check(_lib.qpq_event_fd(handle, consumer.encode(), fd, out), out)
     return int(fd[0])
+
+
+def cancel(handle: int) -> None:
+    """Ends the calls that wait at this moment."""
+    _check(_lib.qpq_cancel(handle), None)
 
 
 def close(handle: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -19,8 +19,10 @@ from .objects import (
     Download,
     Event,
     Group,
+    History,
     Member,
     Message,
+    PendingDevice,
     Profile,
     SafetyNumber,
     Sent,
@@ -54,10 +56,12 @@ class Client:
         server: str | None = None,
         name: str | None = None,
         invite: str | None = None,
+        recovery_phrase: str | None = None,
         ca_cert: _Path | None = None,
         fingerprint: str | None = None,
     ) -> None:
-        """With a ``name``, an account is registered when the directory has no profile yet."""
+        """With a ``name``, an account is registered when the directory has no profile yet; with a ``recovery_phrase`` as well,
+        it is brought back (:meth:`recovery_phrase`) with ``password`` as its new one, and all other devices are locked out."""
         config = {
             "home": os.path.expanduser(home),
             "password": password,
@@ -68,6 +72,7 @@ class Client:
         self._config = {field: value for field, value in config.items() if value is not None}
         self._name = name
         self._invite = invite
+        self._words = recovery_phrase
         self._handle = 0
         self._threads: ThreadPoolExecutor | None = None
         self._feeds: dict[str, Feed] = {}
@@ -75,17 +80,34 @@ class Client:
 
     async def open(self) -> None:
         """Opens the profile, or registers it first, and starts to connect. ``async with`` does it."""
+        await self._start(self._enter())
+        _library.connect(self._handle)
+
+    async def _begin_link(self, device_name: str | None) -> dict[str, Any]:
+        """Until it is linked, the handle is that of the link."""
+        shown: dict[str, Any] = {}
+
+        async def begin() -> int:
+            config = {**self._config, **_given(device_name=device_name)}
+            handle, reply = await self._thread(_library.link, config)
+            shown.update(reply)
+            return handle
+
+        await self._start(begin())
+        return shown
+
+    async def _start(self, enter: Coroutine[Any, Any, int]) -> None:
         if self._threads is not None:
+            enter.close()
             raise errors.InvalidRequest({"code": "bad_input", "status": 10, "text": "the client is open already"})
         self._is_closing, self._feeds = False, {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="quicproquo")
         try:
-            self._handle = await self._enter()
+            self._handle = await enter
         except BaseException:
             self._threads.shutdown(wait=False)
             self._threads = None
             raise
-        _library.connect(self._handle)
 
     async def _enter(self) -> int:
         try:
@@ -94,9 +116,9 @@ class Client:
             if error.code != "no_profile" or self._name is None:
                 raise
         config = {**self._config, "name": self._name}
-        if self._invite is not None:
-            config["invite"] = self._invite
-        return await self._thread(_library.enter, "register", config)
+        if self._words is not None:
+            return await self._thread(_library.enter, "login", {**config, "recovery_phrase": self._words})
+        return await self._thread(_library.enter, "register", {**config, **_given(invite=self._invite)})
 
     async def close(self) -> None:
         """Ends the connection and releases the profile. Calls that wait end with :class:`Closed`, loops over events end."""
@@ -110,11 +132,16 @@ class Client:
         loop = asyncio.get_running_loop()
         try:
             await asyncio.shield(loop.run_in_executor(None, _library.close, self._handle))
+        except errors.Closed:
+            # With its account.
+            pass
         finally:
             threads.shutdown(wait=False)
 
     async def __aenter__(self) -> Client:
-        await self.open()
+        # One that comes out of a link is open.
+        if self._threads is None:
+            await self.open()
         return self
 
     async def __aexit__(
@@ -152,9 +179,14 @@ class Client:
         fields = _given(conversation=conversation, text=text, reply_to=reply_to, key=key)
         return Sent._of(await self.request("send", timeout=timeout, **fields))
 
-    async def send_file(self, conversation: str, path: _Path, *, timeout: float | None = None) -> Sent:
-        """Uploads a file and sends a message about it. ``timeout`` is for how long nothing may move."""
-        fields = {"conversation": conversation, "path": os.path.abspath(path)}
+    async def send_file(
+        self, conversation: str, path: _Path, *, key: str | None = None, timeout: float | None = None
+    ) -> Sent:
+        """Uploads a file and sends a message about it. ``timeout`` is for how long nothing may move.
+
+        With a ``key``, once, as :meth:`send`: later calls with it do not look at the file any more.
+        """
+        fields = _given(conversation=conversation, path=os.path.abspath(path), key=key)
         return Sent._of(await self.request("send_file", timeout=timeout, **fields))
 
     async def download(
@@ -318,6 +350,50 @@ class Client:
         """Locks another device of this account out."""
         return Device._of(await self.request("device_unlink", timeout=timeout, device=device))
 
+    async def link(self, code: str, *, timeout: float | None = None) -> PendingDevice:
+        """Finds the new device that shows this code (:class:`Linking`), which has to wait for it at this moment.
+
+        Nothing is linked before its number was compared and :meth:`PendingDevice.approve` was called.
+        """
+        raw = await self.request("link_offered", timeout=timeout, code=code)
+        return PendingDevice(raw=raw, number=raw["number"], device=raw["device"], _client=self)
+
+    async def carry_history(self, wait: bool = True, *, timeout: float | None = None) -> History:
+        """Brings earlier messages to a new device; to be called on both. ``timeout`` is for how long nothing may move.
+
+        With ``wait``, also what the other device has not sent yet.
+        """
+        return History._of(await self.request("carry_history", timeout=timeout, wait=wait))
+
+    # The account
+
+    async def change_password(
+        self, password: str, new_password: str, *, account_password: str | None = None
+    ) -> None:
+        """Changes the password of the account and of this profile.
+
+        The profiles of other devices keep theirs. ``account_password`` is for when the account's was changed on another one.
+        """
+        fields = _given(password=password, new_password=new_password, account_password=account_password)
+        await self.request("change_password", **fields)
+        self._config["password"] = new_password
+
+    async def recovery_phrase(self) -> str:
+        """The 24 words that bring the account back when all devices are lost. Whoever has them can become you."""
+        return str((await self.request("recovery"))["words"])
+
+    async def forget_recovery(self) -> None:
+        """Makes the words useless, until they are asked for again."""
+        await self.request("recovery_remove")
+
+    async def delete_account(self, password: str, name: str, *, timeout: float | None = None) -> None:
+        """Leaves all groups, deletes the account at the server and the profile here, and closes the client. There is no way back.
+
+        ``name`` is the own one, to confirm it.
+        """
+        await self.request("delete_account", timeout=timeout, password=password, name=name)
+        await self.close()
+
     async def sync(self, *, timeout: float | None = None) -> None:
         """Waits until everything has been sent and taken."""
         await self.request("sync", timeout=timeout)
@@ -328,6 +404,11 @@ class Client:
         if timeout is not None:
             body["timeout_ms"] = max(0, round(timeout * 1000))
         return await self._call(_library.request, body)
+
+    def _cancel(self) -> None:
+        """Ends the calls that wait at this moment in the library."""
+        if self._threads is not None:
+            _library.cancel(self._handle)
 
     def _call(self, function: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
         """Calls the library with the handle in another thread: it blocks."""

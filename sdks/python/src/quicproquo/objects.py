@@ -5,6 +5,7 @@ Every one keeps the whole object of the library in ``raw``: a field that a later
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -57,6 +58,45 @@ class Device(_Object):
     id: str
     name: str
     this: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(_Object):
+    """What a new device has to compare: the account that it joins, and the number that the other device must show, too."""
+
+    name: str
+    number: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingDevice(_Object):
+    """A new device about which a person has to decide: it must show this ``number``. ``device`` is what it calls itself."""
+
+    number: str
+    device: str
+    _client: Client = field(repr=False, compare=False)
+
+    async def approve(self, *, history: bool = False, timeout: float | None = None) -> None:
+        """The numbers are the same: it becomes a device of this account.
+
+        With ``history``, it is to get the messages that are here; :meth:`quicproquo.Client.carry_history` brings them.
+        """
+        fields = {"number": self.number, "history": history}
+        await self._client.request("link_approve", timeout=timeout, **fields)
+
+    async def refuse(self) -> None:
+        """They are not: nothing is linked."""
+        await self._client.request("link_refuse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class History(_Object):
+    """Earlier messages that were carried: archives to and from other devices, and the ``messages`` that have come."""
+
+    sent: int
+    received: int
+    messages: int
+    failed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +238,10 @@ class Incoming(Message):
         return await self._client.send(
             _address(self), text, reply_to=self.number if quote else None, key=self._key(), timeout=timeout
         )
+
+    async def reply_file(self, path: str | os.PathLike[str], *, timeout: float | None = None) -> Sent:
+        """Answers in the same conversation with a file."""
+        return await self._client.send_file(_address(self), path, key=self._key(), timeout=timeout)
 
     async def react(self, emoji: str, *, remove: bool = False, timeout: float | None = 0) -> None:
         """Reacts with an emoji. Doing it again changes nothing."""
