@@ -138,7 +138,11 @@ impl Ctx {
 
     /// Asks the server something, with a sign of life.
     pub fn ask<T>(&self, question: impl FnOnce(Duration) -> Result<T, Error>) -> Result<T, Failure> {
-        let what = "asking the server";
+        self.expect("asking the server", question)
+    }
+
+    /// The same under another name: it is somebody else for whom one waits.
+    pub fn expect<T>(&self, what: &str, question: impl FnOnce(Duration) -> Result<T, Error>) -> Result<T, Failure> {
         let wait = Wait { what, timeout: self.timeout(), output: &self.output, signals: &self.signals };
         Ok(wait.once(question)?)
     }

@@ -10,7 +10,11 @@ use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::output::bar::Bar;
 use crate::password;
+use crate::view::count::counted;
 use crate::view::{json, qr, sanitize};
+
+/// What the new device waits for.
+const OTHER: &str = "waiting for the other device";
 
 /// Make this a further device of your account; or, with a code, take in a further one.
 ///
@@ -77,7 +81,7 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
             "on a device that you have, type within ten minutes:\n\n    /link {code}\n\n(or `qpq link CODE` there, outside of the REPL)"
         ))?;
     }
-    let hello = ctx.ask(|_| linking.wait(LINK_PATIENCE, &|| false))?;
+    let hello = ctx.expect(OTHER, |_| linking.wait(LINK_PATIENCE, &|| false))?;
     let introduced = ctx.ask(|_| linking.introduce(&hello))?;
     let text = format!(
         "this becomes a device of @{} if the other one shows the same number:\n\n    {}\n",
@@ -92,7 +96,7 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
             "nothing was linked. Say no on the other device, too; somebody may stand between the two".into(),
         ));
     }
-    let approval = ctx.ask(|_| introduced.wait(LINK_PATIENCE, &|| false))?;
+    let approval = ctx.expect(OTHER, |_| introduced.wait(LINK_PATIENCE, &|| false))?;
     let client = ctx.ask(|_| introduced.accept(&approval, &password))?;
     ctx.adopt(client.clone());
     ctx.begin();
@@ -104,15 +108,18 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
     let Carried { messages, failed: unread, .. } = carry(ctx, &client, true)?;
     let line = LinkedLine::of(&client, messages, unread)?;
     let (name, groups, failed) = (&line.name, line.groups, line.failed);
-    let text =
-        format!("@{name}: {groups} groups joined, {} messages transferred, {failed} failed", thousands(messages));
+    let text = format!(
+        "@{name}: {} joined, {} transferred, {failed} failed",
+        counted(groups as u64, "group"),
+        counted(messages, "message")
+    );
     ctx.output.show(&line, &text)
 }
 
 /// The device that takes in another one, from the command line.
 fn take_in(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.connected()?;
-    let pending = ctx.ask(|_| client.link_offered(code, LINK_PATIENCE))?;
+    let pending = ctx.expect("waiting for the new device", |_| client.link_offered(code, LINK_PATIENCE))?;
     show(ctx, &pending)?;
     if !yes && !confirmed("does the new device show the same number? [yes/no] ")? {
         return Err(rejected());
@@ -128,7 +135,7 @@ fn take_in(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Resul
 /// The same in the REPL: first the number, and then /link yes.
 fn offered_in_repl(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.client()?;
-    let pending = ctx.ask(|_| client.link_offered(code, LINK_PATIENCE))?;
+    let pending = ctx.expect("waiting for the new device", |_| client.link_offered(code, LINK_PATIENCE))?;
     show(ctx, &pending)?;
     if yes {
         return approve(ctx, &pending, history.unwrap_or(false));
@@ -208,8 +215,8 @@ pub fn go_on(ctx: &Ctx, client: &Client) -> Result<(), Failure> {
     }
     let Carried { received, messages, failed, .. } = carry(ctx, client, false)?;
     if received + failed > 0 {
-        let messages = thousands(messages);
-        ctx.output.note(&format!("the history of your other device: {messages} messages transferred, {failed} failed"));
+        let messages = counted(messages, "message");
+        ctx.output.note(&format!("the history of your other device: {messages} transferred, {failed} failed"));
     }
     Ok(())
 }
@@ -228,19 +235,6 @@ fn rejected() -> Failure {
         "nothing was linked. If the numbers were different, somebody may stand between the two devices: make another code"
             .into(),
     )
-}
-
-/// 4210 as 4,210.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A line of standard input; the end of it is no yes.

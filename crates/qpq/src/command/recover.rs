@@ -10,6 +10,7 @@ use crate::context::Ctx;
 use crate::exit::Failure;
 use crate::password;
 use crate::target::User;
+use crate::view::count::counted;
 
 /// Get your account back with the 24 words, into a new profile. All other devices are locked out.
 ///
@@ -38,7 +39,8 @@ impl Recover {
         }
         whoami::show(ctx, "recovered")?;
         let (groups, failed) = client.groups_joined()?;
-        ctx.output.say(&format!("{groups} groups joined, {failed} failed; all other devices are locked out"))
+        let groups = counted(groups as u64, "group");
+        ctx.output.say(&format!("{groups} joined, {failed} failed; all other devices are locked out"))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::view::json;
 use crate::view::message::Layout;
 use crate::view::style::Theme;
 use crate::view::time::Clock;
+use crate::view::wrap::fit;
 
 pub mod bar;
 pub mod signals;
@@ -34,12 +35,12 @@ impl Output {
 
     /// A result: the object for programs or the text for people.
     pub fn show(&self, object: &impl Serialize, text: &str) -> Result<(), Failure> {
-        if self.json { self.line(&json::line(object)) } else { self.line(text) }
+        if self.json { self.line(&json::line(object)) } else { self.line(&fit(text, self.width())) }
     }
 
     /// Something that only people want to read.
     pub fn say(&self, text: &str) -> Result<(), Failure> {
-        if self.json { Ok(()) } else { self.line(text) }
+        if self.json { Ok(()) } else { self.line(&fit(text, self.width())) }
     }
 
     /// Writes and flushes: what has been acknowledged has been seen.

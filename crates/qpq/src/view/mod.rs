@@ -8,6 +8,7 @@ pub mod wrap;
 
 pub mod content;
 pub mod conversation;
+pub mod count;
 pub mod event;
 pub mod message;
 pub mod people;

@@ -30,6 +30,23 @@ pub fn wrap(line: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Breaks the lines of a text that are too long for the terminal, with their indentation. What is set already stays as it is: lines that
+/// begin with four spaces, coloured ones, and long words, which are there to be copied.
+pub fn fit(text: &str, width: usize) -> String {
+    let fitted = |line: &str| {
+        let is_set = line.starts_with("    ") || line.contains('\u{1b}');
+        let is_copied = || line.split(' ').any(|word| word.width() > width / 2);
+        if line.width() <= width || is_set || is_copied() {
+            return line.to_owned();
+        }
+        let rest = line.trim_start_matches(' ');
+        let indent = " ".repeat(line.len() - rest.len());
+        let lines = wrap(rest, width - indent.len());
+        lines.iter().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join("\n")
+    };
+    text.split('\n').map(fitted).collect::<Vec<_>>().join("\n")
+}
+
 fn start_line(lines: &mut Vec<String>, used: &mut usize) {
     lines.push(String::new());
     *used = 0;
@@ -100,6 +117,22 @@ mod tests {
             let letters = |text: &str| text.replace(' ', "");
             assert_eq!(letters(&lines.concat()), letters(text), "{width}");
         }
+    }
+
+    #[test]
+    fn texts_are_fitted_but_for_what_is_set() {
+        let cases = [
+            ("short", "short"),
+            ("  the quick brown fox", "  the quick\n  brown fox"),
+            ("one two three four\nfive", "one two\nthree four\nfive"),
+            ("    the quick brown fox", "    the quick brown fox"),
+            ("take abcdefghijkl home", "take abcdefghijkl home"),
+            ("\u{1b}[2mthe quick brown fox", "\u{1b}[2mthe quick brown fox"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(fit(text, 12), expected);
+        }
+        assert_eq!(fit("the quick brown fox", usize::MAX), "the quick brown fox");
     }
 
     #[test]
