@@ -1,9 +1,11 @@
 //! Ctrl-C and the polite ways to end a process, as flags that waiting code looks at.
 
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator;
 
 /// Whether somebody wants this to end. Without [`Self::listen`] signals do what they always do.
 #[derive(Clone, Default)]
@@ -24,6 +26,9 @@ impl Signals {
             let _ = signal_hook::flag::register(signal, Arc::clone(&self.terminate));
             let _ = signal_hook::flag::register(signal, Arc::clone(&self.editor));
         }
+        if let Ok(mut hangups) = iterator::Signals::new([SIGHUP]) {
+            std::thread::spawn(move || hangups.forever().next().map(|_| leave_terminal()));
+        }
     }
 
     /// Whether to stop altogether.
@@ -38,5 +43,15 @@ impl Signals {
 
     pub fn editor_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.editor)
+    }
+}
+
+/// The terminal is gone. Whoever reads from it reads nothing, at once and for ever, and the line editor would never look at anything
+/// else again; so standard input becomes something that is silent.
+fn leave_terminal() {
+    let Ok((silent, other)) = UnixStream::pair() else { return };
+    if silent.set_nonblocking(true).is_ok() && rustix::stdio::dup2_stdin(&silent).is_ok() {
+        // Closed, it would have an end.
+        std::mem::forget(other);
     }
 }

@@ -24,4 +24,5 @@ mod privacy;
 mod relay;
 mod scripting;
 mod server;
+mod terminal;
 mod trust;
