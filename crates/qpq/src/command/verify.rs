@@ -88,11 +88,12 @@ fn show(ctx: &Ctx, subject: &Subject, number: &str) -> Result<(), Failure> {
     let trust = json::trust(subject.trust);
     let indented: Vec<String> = safety_number::lines(number).iter().map(|line| format!("    {line}")).collect();
     let advice = match subject.trust {
-        Trust::Verified => "you have compared this number",
-        Trust::Unverified => {
-            "compare it over another channel, then confirm with --confirm (REPL: /trust @user verified)"
+        Trust::Verified => "you have compared this number".to_owned(),
+        Trust::Unverified if ctx.session.is_some() => {
+            format!("compare it over another channel, then /trust @{} verified", subject.name)
         }
-        Trust::Rejected => "you have rejected this identity",
+        Trust::Unverified => "compare it over another channel, then repeat this with --confirm".to_owned(),
+        Trust::Rejected => "you have rejected this identity".to_owned(),
     };
     let name = &subject.name;
     let code = if ctx.output.is_terminal {
