@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +11,6 @@ use qpq_core::engine::{Answer, Command, Effect, Engine, Input, LookUpError, Quer
 use qpq_core::request::Reply;
 use qpq_core::store::Store;
 use qpq_core::store::rows::AccountRow;
-use qpq_core::view::ConversationId;
 use qpq_proto::account::UserName;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::{IdentityId, MessageId};
@@ -24,7 +22,7 @@ use crate::error::Error;
 use crate::files::BlobAnswered;
 use crate::link::{self, News, Order};
 use crate::profile::Profile;
-use crate::readiness::Bell;
+use crate::shared::{Connection, Shared};
 use crate::store::{Database, Tx};
 use crate::waiter::Waiter;
 use crate::wire::{BlobCall, DeviceKey};
@@ -52,116 +50,6 @@ pub type Done = Result<(), String>;
 
 /// What came of a look-up; none when there is no connection.
 pub type LookedUp = Option<Result<IdentityId, LookUpError>>;
-
-/// The state of the connection, for everybody to see.
-#[derive(Clone, Default)]
-pub struct Connection {
-    pub online: bool,
-    /// Why not.
-    pub trouble: Option<Arc<Error>>,
-    /// Why the server did not do what it was asked last, when it may do so later.
-    pub refusal: Option<String>,
-}
-
-impl Connection {
-    fn lost(error: Error) -> Self {
-        Self { online: false, trouble: Some(Arc::new(error)), refusal: None }
-    }
-}
-
-/// What the owner shares with the handles.
-#[derive(Default)]
-pub struct Shared {
-    pub connection: Mutex<Connection>,
-    /// Grows when the event queue has grown.
-    events: Mutex<u64>,
-    /// Also tells of interrupts.
-    events_grew: Condvar,
-    interrupts: AtomicU64,
-    /// Of event loops that wait.
-    bells: Mutex<Vec<Weak<Bell>>>,
-    /// Who was typing where, and when that was heard.
-    typing: Mutex<HashMap<(ConversationId, IdentityId), Instant>>,
-}
-
-impl Shared {
-    /// How often the queue has grown.
-    pub fn generation(&self) -> u64 {
-        *self.events.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until it has grown again, or somebody interrupts.
-    pub fn wait_for_events(&self, generation: u64, interrupts: u64, timeout: Duration) -> Result<(), Error> {
-        let guard = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_quiet = |now: &mut u64| *now == generation && self.interrupts() == interrupts;
-        drop(self.events_grew.wait_timeout_while(guard, timeout, is_quiet));
-        self.check_interrupts(interrupts)
-    }
-
-    /// How often somebody has interrupted.
-    pub fn interrupts(&self) -> u64 {
-        self.interrupts.load(Ordering::SeqCst)
-    }
-
-    /// Whether somebody has interrupted since then.
-    pub fn check_interrupts(&self, since: u64) -> Result<(), Error> {
-        if self.interrupts() == since { Ok(()) } else { Err(Error::Interrupted) }
-    }
-
-    /// Ends all waiting.
-    pub fn interrupt(&self) {
-        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        self.interrupts.fetch_add(1, Ordering::SeqCst);
-        drop(events);
-        self.events_grew.notify_all();
-        self.ring();
-    }
-
-    /// Rings this bell whenever the queue has grown, for as long as somebody holds it.
-    pub fn add_bell(&self, bell: &Arc<Bell>) {
-        self.bells.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(bell));
-    }
-
-    fn ring(&self) {
-        let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
-        bells.retain(|bell| {
-            bell.upgrade().is_some_and(|bell| {
-                bell.ring();
-                true
-            })
-        });
-    }
-
-    fn is_typing(&self, conversation: ConversationId, who: IdentityId) {
-        let mut typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
-        typing.retain(|_, heard| heard.elapsed() < TYPING_LASTS);
-        typing.insert((conversation, who), Instant::now());
-    }
-
-    /// Whoever has said something is not typing it any more.
-    pub fn has_spoken(&self, conversation: ConversationId, who: IdentityId) {
-        self.typing.lock().unwrap_or_else(PoisonError::into_inner).remove(&(conversation, who));
-    }
-
-    /// Who is typing in a conversation.
-    pub fn typing(&self, conversation: ConversationId) -> Vec<IdentityId> {
-        let typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh =
-            typing.iter().filter(|((place, _), heard)| *place == conversation && heard.elapsed() < TYPING_LASTS);
-        fresh.map(|((_, who), _)| *who).collect()
-    }
-
-    fn grew(&self) {
-        *self.events.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.events_grew.notify_all();
-        self.ring();
-    }
-
-    /// The state of the connection.
-    pub fn connection(&self) -> Connection {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// How to reach the owner, what it shares, and its thread.
 pub type Started = (Sender<Turn>, Arc<Shared>, JoinHandle<()>);
@@ -537,8 +425,6 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Whoever goes on typing says so every few seconds.
-const TYPING_LASTS: Duration = Duration::from_secs(6);
 const TICK: Duration = Duration::from_millis(500);
 /// Entries in one transaction.
 const LARGEST_RUN: usize = 1000;
@@ -546,115 +432,4 @@ const LARGEST_RUN: usize = 1000;
 const STACK: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use qpq_proto::account::ServerHello;
-
-    use super::*;
-    use crate::waiter::waiter;
-    use qpq_io::db::DbKey;
-
-    /// An owner of a profile without an account: no step of the engine works.
-    fn owner(folder: &std::path::Path) -> Actor {
-        let options = crate::Options { home: folder.to_owned(), server: None, ca_cert: None, fingerprint: None };
-        let account = qpq_core::account::generate(&"alice".parse().expect("a name"), "laptop").expect("an account");
-        Actor {
-            profile: Arc::new(Profile::open(&options).expect("a profile directory")),
-            device: Arc::new(DeviceKey::of(&account)),
-            database: Database::open(&folder.join("qpq.db"), &DbKey::generate()).expect("a database"),
-            engine: Engine::new(),
-            shared: Arc::default(),
-            link: None,
-            stream: None,
-            turns: channel().0,
-            subscriptions: 0,
-            caught_up: 0,
-            has_caught_up: false,
-            wishes: HashMap::new(),
-            messages: HashMap::new(),
-            lookups: HashMap::new(),
-            settled: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_connection_is_given_up_when_a_step_fails() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut owner = owner(folder.path());
-        let inputs: [fn() -> News; 3] = [
-            || News::Reply { request: 1, result: Err(Refusal::new(qpq_proto::code::Code::Internal, "")) },
-            || News::Entries(vec![], oneshot::channel().0),
-            || News::KeyPackagesLow(1),
-        ];
-        for input in inputs {
-            let (orders, mut given) = mpsc::unbounded_channel();
-            owner.stream = Some(orders);
-            owner.news(input());
-            assert!(given.is_closed() && given.try_recv().is_err());
-            let connection = owner.shared.connection();
-            assert!(!connection.online && matches!(connection.trouble.as_deref(), Some(Error::BadInput(_))));
-        }
-        let (orders, given) = mpsc::unbounded_channel();
-        let software = String::new();
-        let hello = ServerHello { protocol: 1, domain: String::new(), software, incarnation: 1, now: Timestamp(0) };
-        owner.news(News::Connected { hello, orders });
-        assert!(given.is_closed() && !owner.shared.connection().online);
-        owner.news(News::Disconnected(None));
-        assert!(owner.shared.connection().trouble.is_some(), "the link knows no better reason");
-    }
-
-    #[test]
-    fn only_orders_that_reach_a_connection_count_as_subscriptions() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut owner = owner(folder.path());
-        let subscribe = || {
-            vec![Effect::Subscribe {
-                log: qpq_proto::stream::LogId::Inbox,
-                after: qpq_proto::ids::Seq(0),
-                known: vec![],
-            }]
-        };
-        owner.carry_out(subscribe());
-        let (orders, given) = mpsc::unbounded_channel();
-        owner.stream = Some(orders);
-        owner.carry_out(subscribe());
-        assert_eq!((owner.subscriptions, given.len()), (1, 1));
-        drop(given);
-        owner.carry_out(subscribe());
-        assert_eq!(owner.subscriptions, 1, "lost, and its end is not processed yet");
-    }
-
-    #[test]
-    fn who_stopped_waiting_is_forgotten_and_who_comes_late_is_answered() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut owner = owner(folder.path());
-        let (settled, stays) = waiter();
-        owner.settled.push(settled);
-        owner.settled.push(waiter().0);
-        owner.messages.entry(MessageId([1; 16])).or_default().push(waiter().0);
-        owner.tick();
-        assert_eq!((owner.settled.len(), owner.messages.len()), (1, 0));
-        drop(stays);
-        let (answer, sent) = waiter();
-        owner.turn(Turn::AwaitMessage(MessageId([2; 16]), answer));
-        assert_eq!(sent.recv_timeout(Duration::ZERO), Ok(Ok(())));
-    }
-
-    #[test]
-    fn ticks_come_however_much_else_there_is() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut owner = owner(folder.path());
-        let (orders, _given) = mpsc::unbounded_channel();
-        owner.stream = Some(orders);
-        let (turns_tx, turns) = channel();
-        let ended = Instant::now() + TICK * 3;
-        let asking = std::thread::spawn(move || {
-            while Instant::now() < ended {
-                let _ = turns_tx.send(Turn::Look(Box::new(|_| ())));
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        });
-        owner.run(&turns);
-        asking.join().expect("the asking thread");
-        assert!(owner.stream.is_none(), "a tick came, and failed");
-    }
-}
+mod tests;

@@ -1,12 +1,119 @@
-//! Groups by what people and programs call them.
+//! Conversations and groups: made, changed, mended, and found by what people and programs call them.
 
-use qpq_core::view::{Conversation, ConversationId, ConversationState};
+use qpq_core::engine::{Answer, Command};
+use qpq_core::store::rows::WishKind;
+use qpq_core::view::{Conversation, ConversationId, ConversationState, Trouble};
 use qpq_proto::groups::GroupKind;
+use qpq_proto::ids::IdentityId;
+use qpq_trust::suite::Suite;
 
-use crate::client::Client;
+use crate::client::{Client, WishId, unexpected};
 use crate::error::Error;
 
 impl Client {
+    /// The direct conversation with a contact (with oneself: the notepad). It is made on the server in the background.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for an unknown identity.
+    pub fn direct(&self, with: IdentityId) -> Result<ConversationId, Error> {
+        match self.command(Command::Direct(with))? {
+            Answer::Conversation { id, .. } => Ok(id),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Makes a group. It is here at once; the wish is done when the server has it and all members are in.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] for a bad name or an unknown identity.
+    pub fn create_group(
+        &self,
+        name: &str,
+        members: &[IdentityId],
+        suite: Suite,
+    ) -> Result<(ConversationId, WishId), Error> {
+        let (name, members, suite) = (name.to_owned(), members.to_vec(), suite.number());
+        match self.command(Command::CreateGroup { name, members, suite })? {
+            Answer::Conversation { id, wish: Some(wish) } => Ok((id, WishId(wish))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Adds members, all in one commit.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] at once; what the server or the rules refuse comes from [`Self::wait`].
+    pub fn invite(&self, group: ConversationId, who: &[IdentityId]) -> Result<WishId, Error> {
+        self.change(group, WishKind::Add { who: who.to_vec() })
+    }
+
+    /// Removes a member with all devices.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn remove(&self, group: ConversationId, who: IdentityId) -> Result<WishId, Error> {
+        self.change(group, WishKind::Remove { who })
+    }
+
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn leave(&self, group: ConversationId) -> Result<WishId, Error> {
+        self.change(group, WishKind::Leave)
+    }
+
+    /// Gives a group another name.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn rename(&self, group: ConversationId, name: &str) -> Result<WishId, Error> {
+        self.change(group, WishKind::Rename { name: name.to_owned() })
+    }
+
+    /// Makes somebody an admin, or no longer one.
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn set_admin(&self, group: ConversationId, who: IdentityId, is_admin: bool) -> Result<WishId, Error> {
+        self.change(group, WishKind::SetAdmin { who, is_admin })
+    }
+
+    /// Fresh leaf keys (post-compromise security, RFC 9420 section 16.6).
+    ///
+    /// # Errors
+    /// As [`Self::invite`].
+    pub fn update_key(&self, group: ConversationId) -> Result<WishId, Error> {
+        self.change(group, WishKind::UpdateKey)
+    }
+
+    /// What is not as it should be: groups that are being mended, messages that could not be read.
+    ///
+    /// # Errors
+    /// As [`Self::whoami`].
+    pub fn troubles(&self) -> Result<Vec<Trouble>, Error> {
+        self.look(|query| query.troubles())
+    }
+
+    /// Takes a fresh start in a conversation (an external commit, RFC 9420 section 12.4.3.2). Messages that come in until it is
+    /// done cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] when this device is not in it.
+    pub fn mend(&self, conversation: ConversationId) -> Result<WishId, Error> {
+        match self.command(Command::Mend(conversation))? {
+            Answer::Wish(wish) => Ok(WishId(wish)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(crate) fn change(&self, conversation: ConversationId, kind: WishKind) -> Result<WishId, Error> {
+        match self.command(Command::Change { conversation, kind })? {
+            Answer::Wish(wish) => Ok(WishId(wish)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// The group with this name (without `#`), or whose id begins like this.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ mod profile;
 mod readiness;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
+mod shared;
 mod signup;
 mod store;
 mod transcript;

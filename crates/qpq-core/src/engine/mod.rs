@@ -8,6 +8,7 @@ mod devices;
 mod directory;
 mod drive;
 mod expiry;
+mod handshakes;
 mod history;
 mod inbox;
 mod keys;

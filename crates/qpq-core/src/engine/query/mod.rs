@@ -1,13 +1,15 @@
 //! Reading: what the engine knows, as views.
 
+mod events;
+mod messages;
+
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use openmls_rust_crypto::RustCrypto;
 use qpq_proto::account::UserName;
 use qpq_proto::groups::GroupKind;
-use qpq_proto::ids::{Epoch, IdentityId, MessageId};
+use qpq_proto::ids::{Epoch, IdentityId};
 use qpq_proto::keys::DeviceRecord;
 use qpq_proto::link::LinkBundle;
 use qpq_proto::stream::LogId;
@@ -19,23 +21,18 @@ use qpq_trust::policy;
 use qpq_trust::safety_number::safety_number;
 use qpq_trust::suite::Suite;
 
-use super::annotate::content_of;
-use super::commands::kind_of;
-use super::drive::is_the_users;
-use super::receipts::SILENT;
-use super::send_key;
+use crate::engine::commands::kind_of;
+use crate::engine::drive::is_the_users;
+use crate::engine::receipts::SILENT;
 use crate::error::Error;
 use crate::mls::{Provider, group};
-use crate::store::notes::{NoteKind, NoteRow};
 use crate::store::rows::{
-    AccountRow, ContactRow, ConversationRow, DeviceChangeRow, EventRow, EventRowKind, GroupRow, JoinRow, MessageRow,
-    OutboxRow, QuarantineRow, RepairRow, Row as _, TransferRow, WishKind, WishRow, conversation_key, device_added_at,
-    number,
+    AccountRow, ContactRow, ConversationRow, DeviceChangeRow, GroupRow, JoinRow, OutboxRow, QuarantineRow, RepairRow,
+    Row as _, TransferRow, WishKind, WishRow, conversation_key, device_added_at, number,
 };
 use crate::store::{Store, StoreError, Table, decode};
 use crate::view::{
-    Contact, Conversation, ConversationId, ConversationState, Event, EventKind, GroupInfo, Member, Message, Notes,
-    OwnDevice, Quote, Trouble, Trust,
+    Contact, Conversation, ConversationId, ConversationState, GroupInfo, Member, OwnDevice, Trouble, Trust,
 };
 
 /// A look at the store.
@@ -243,112 +240,10 @@ impl<'a> Query<'a> {
         Ok((group::epoch(&mls), members))
     }
 
-    /// Messages, as [`Store::messages`] gives them.
-    pub fn history(
-        &self,
-        id: ConversationId,
-        before: Option<u64>,
-        limit: usize,
-        search: Option<&str>,
-    ) -> Result<Vec<Message>, Error> {
-        let contacts = &mut BTreeMap::new();
-        let rows = self.store.messages(id, before, limit, search)?;
-        rows.into_iter().map(|row| self.message_view(row, contacts)).collect()
-    }
-
-    fn message_view(&self, row: MessageRow, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Message, Error> {
-        let sender = self.known(row.sender, contacts)?;
-        let content = content_of(&row)?;
-        let quote = content.in_reply_to.map(|id| self.quote(row.conversation, id, contacts)).transpose()?;
-        let notes = self.notes(&row, contacts)?;
-        Ok(Message {
-            number: row.number,
-            conversation: row.conversation,
-            id: row.id,
-            sender,
-            device: row.device,
-            sent_at: row.sent_at,
-            received_at: row.received_at,
-            status: row.status,
-            content,
-            quote,
-            expires_at: row.expires_at,
-            notes,
-        })
-    }
-
-    fn known(&self, who: IdentityId, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Contact, Error> {
-        Ok(match contacts.entry(who) {
-            Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(free) => free.insert(self.view(who)?).clone(),
-        })
-    }
-
-    fn quote(
-        &self,
-        conversation: ConversationId,
-        id: MessageId,
-        contacts: &mut BTreeMap<IdentityId, Contact>,
-    ) -> Result<Quote, Error> {
-        let shown = |row: &MessageRow| !row.held;
-        let Some(row) = self.store.messages_called(conversation, id)?.into_iter().find(shown) else {
-            return Ok(Quote { number: None, sender: None, text: String::new() });
-        };
-        Ok(Quote { number: Some(row.number), sender: Some(self.known(row.sender, contacts)?), text: row.text })
-    }
-
-    fn notes(&self, row: &MessageRow, contacts: &mut BTreeMap<IdentityId, Contact>) -> Result<Notes, Error> {
-        let mut notes = Notes::default();
-        let mut reactions: BTreeMap<String, Vec<Contact>> = BTreeMap::new();
-        let mut rows = NoteRow::of(self.store, row.conversation, row.id)?;
-        rows.sort_by_key(|note| note.at);
-        for note in rows {
-            match note.kind {
-                NoteKind::Delivered { .. } => notes.delivered += 1,
-                NoteKind::Read => notes.read_by.push(self.known(note.by, contacts)?),
-                NoteKind::Reaction { emoji } => {
-                    reactions.entry(emoji).or_default().push(self.known(note.by, contacts)?);
-                }
-                NoteKind::Edited if note.by == row.sender => notes.edited = Some(note.at),
-                NoteKind::Edited | NoteKind::SaidBefore => {}
-            }
-        }
-        notes.reactions = reactions.into_iter().collect();
-        Ok(notes)
-    }
-
-    /// The message that people refer to by this number.
-    pub fn message_numbered(&self, id: ConversationId, number: u64) -> Result<Option<Message>, Error> {
-        let row = self.store.message_numbered(id, number)?;
-        row.map(|row| self.message_view(row, &mut BTreeMap::new())).transpose()
-    }
-
-    /// An own message.
-    pub fn sent_message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
-        let Some(account) = self.account()? else { return Ok(None) };
-        self.message_of(Some(conversation), account.identity, id, &mut BTreeMap::new())
-    }
-
-    /// The message that was stored under this key; none when there is none (any more).
-    pub fn message_of_key(&self, conversation: ConversationId, key: &str) -> Result<Option<MessageId>, Error> {
-        let Some(account) = self.account()? else { return Ok(None) };
-        let id = send_key::message_id(&account, conversation, key)?;
-        Ok(self.store.message(conversation, account.identity, id)?.map(|_| id))
-    }
-
     /// Devices of others in a conversation: those that a message can be delivered to.
     pub fn devices_of_others(&mut self, id: ConversationId) -> Result<usize, Error> {
         let members = self.group_info(id)?.map_or(vec![], |info| info.members);
         Ok(members.iter().filter(|member| !member.contact.is_self).map(|member| member.devices).sum())
-    }
-
-    /// Whether an own message still waits, and why it was refused if it was.
-    pub fn own_message(&self, id: MessageId) -> Result<(bool, Option<String>), Error> {
-        if let Some(reason) = self.store.get(Table::Refusals, &id.0)? {
-            return Ok((false, Some(decode(&reason)?)));
-        }
-        let kind = WishKind::Send { message: id };
-        Ok((WishRow::all(self.store)?.iter().any(|wish| wish.kind == kind), None))
     }
 
     /// Whether a wish is still there, and why it was refused if it was.
@@ -383,118 +278,6 @@ impl<'a> Query<'a> {
         let rows = GroupRow::all(self.store)?;
         let count = |wanted: &[ConversationState]| rows.iter().filter(|row| wanted.contains(&row.state)).count();
         Ok((count(&[ConversationState::Active]), count(&[ConversationState::Starting, ConversationState::Broken])))
-    }
-
-    /// Events after a position, with names.
-    pub fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
-        let rows = self.store.events(after, limit)?;
-        let contacts = &mut BTreeMap::new();
-        let mut conversations: BTreeMap<ConversationId, Option<Conversation>> = BTreeMap::new();
-        let mut events = Vec::with_capacity(rows.len());
-        for (position, bytes) in rows {
-            let row: EventRow = decode(&bytes)?;
-            // Most events of a batch belong to a few conversations.
-            let conversation = match row.conversation {
-                Some(id) => match conversations.entry(id) {
-                    Entry::Occupied(known) => known.get().clone(),
-                    Entry::Vacant(free) => {
-                        let found = ConversationRow::load(self.store, &id)?;
-                        let view = found.map(|found| self.conversation_view(&found, false)).transpose()?;
-                        free.insert(view).clone()
-                    }
-                },
-                None => None,
-            };
-            if let Some(kind) = self.event_view(row.conversation, row.kind, contacts)? {
-                events.push(Event { position, at: row.at, conversation, kind });
-            }
-        }
-        Ok(events)
-    }
-
-    fn event_view(
-        &self,
-        conversation: Option<ConversationId>,
-        kind: EventRowKind,
-        contacts: &mut BTreeMap<IdentityId, Contact>,
-    ) -> Result<Option<EventKind>, Error> {
-        Ok(Some(match kind {
-            EventRowKind::Message { sender, id } => match self.message_of(conversation, sender, id, contacts)? {
-                Some(message) => EventKind::Message(message),
-                None => return Ok(None),
-            },
-            EventRowKind::Sent { message } => EventKind::Sent { message },
-            EventRowKind::NotSent { message, reason } => EventKind::NotSent { message, reason },
-            EventRowKind::Joined { by } => EventKind::Joined { by: self.view(by)? },
-            EventRowKind::MemberAdded { who, by } => {
-                EventKind::MemberAdded { who: self.view(who)?, by: self.view(by)? }
-            }
-            EventRowKind::MemberRemoved { who, by } => {
-                EventKind::MemberRemoved { who: self.view(who)?, by: self.view(by)? }
-            }
-            EventRowKind::Removed { by } => EventKind::Removed { by: self.view(by)? },
-            EventRowKind::Left => EventKind::Left,
-            EventRowKind::Renamed { by, name } => EventKind::Renamed { by: self.view(by)?, name },
-            EventRowKind::RoleChanged { who, by, is_admin } => {
-                EventKind::RoleChanged { who: self.view(who)?, by: self.view(by)?, is_admin }
-            }
-            EventRowKind::KeyChanged { name, old, new } => EventKind::KeyChanged { name, old, new },
-            EventRowKind::UntrustedDevice { who, device } => {
-                EventKind::UntrustedDevice { who: self.view(who)?, device }
-            }
-            EventRowKind::Gap { count, reason } => EventKind::Gap { count, reason },
-            EventRowKind::Refused { what, reason } => EventKind::Refused { what, reason },
-            EventRowKind::Edited { sender, id } => match self.message_of(conversation, sender, id, contacts)? {
-                Some(message) => EventKind::Edited(message),
-                None => return Ok(None),
-            },
-            EventRowKind::Deleted { sender, id } => match self.message_of(conversation, sender, id, contacts)? {
-                Some(message) => EventKind::Deleted(message),
-                None => return Ok(None),
-            },
-            EventRowKind::Reaction { by, sender, id, emoji, removed } => {
-                match self.message_of(conversation, sender, id, contacts)? {
-                    Some(message) => EventKind::Reaction { message, by: self.known(by, contacts)?, emoji, removed },
-                    None => return Ok(None),
-                }
-            }
-            EventRowKind::Receipt { by, device, is_read, messages } => {
-                EventKind::Receipt { by: self.known(by, contacts)?, device, is_read, messages }
-            }
-            EventRowKind::Request { by } => EventKind::Request { by: self.known(by, contacts)? },
-            EventRowKind::ExpiryChanged { by, after } => {
-                EventKind::ExpiryChanged { by: self.known(by, contacts)?, after: after.map(Duration::from_millis) }
-            }
-            EventRowKind::DeviceAdded { who, device, name } => {
-                EventKind::DeviceAdded { who: self.view(who)?, device, name }
-            }
-            EventRowKind::DeviceRemoved { who, device, name } => {
-                EventKind::DeviceRemoved { who: self.view(who)?, device, name }
-            }
-        }))
-    }
-
-    fn message_of(
-        &self,
-        conversation: Option<ConversationId>,
-        sender: IdentityId,
-        id: MessageId,
-        contacts: &mut BTreeMap<IdentityId, Contact>,
-    ) -> Result<Option<Message>, Error> {
-        let Some(conversation) = conversation else { return Ok(None) };
-        let row = self.store.message(conversation, sender, id)?.filter(|row| !row.held);
-        row.map(|row| self.message_view(row, contacts)).transpose()
-    }
-
-    /// How far a consumer has come with the events; none for one that never acknowledged anything.
-    pub fn consumer(&self, consumer: &str) -> Result<Option<u64>, Error> {
-        let position = self.store.get(Table::Counters, format!("consumer {consumer}").as_bytes())?;
-        Ok(position.map(|bytes| decode(&bytes)).transpose()?)
-    }
-
-    /// The position of the newest event.
-    pub fn last_event(&self) -> Result<u64, Error> {
-        Ok(self.store.newest_event()?)
     }
 
     /// Whether nothing is under way: no request, no join, and no wish whose time has come in a group that works.
