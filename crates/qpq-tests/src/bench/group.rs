@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
-use openmls::prelude::{KeyPackageIn, MlsMessageIn, ProcessedMessageContent, ProtocolVersion, StagedWelcome};
+use openmls::prelude::{MlsMessageIn, ProcessedMessageContent, StagedWelcome};
 use openmls_traits::OpenMlsProvider as _;
-use qpq_client::{EventKind, Suite};
-use qpq_core::account::generate;
+use qpq_client::EventKind;
 
-use super::deliver::{PATIENCE, person};
+use super::mls::Device;
+use super::people::{PATIENCE, person};
 use super::probe::cpu_seconds;
 use super::{Axis, Figure, Line, Measured, Plot, Target};
 use crate::world::Server;
@@ -68,10 +68,10 @@ fn catching_up() -> Result<Vec<Figure>> {
 
 /// Seconds that OpenMLS takes for the same messages, in memory.
 fn pure_decryption() -> Result<f64> {
-    let alice = Device::new("alice")?;
-    let bob = Device::new("bob")?;
+    let alice = Device::new()?;
+    let bob = Device::new()?;
     let mut group = alice.group()?;
-    let package = bob.package()?;
+    let package = bob.package(false)?;
     let (_, welcome, _) = group.add_members_without_update(&alice.provider, &alice.signer, &[package])?;
     group.merge_pending_commit(&alice.provider)?;
     let tree = group.export_ratchet_tree().tls_serialize_detached()?;
@@ -98,12 +98,12 @@ fn pure_decryption() -> Result<f64> {
 fn sizes() -> Result<Measured> {
     let (mut adding, mut updating, mut working) = (Vec::new(), Vec::new(), Vec::new());
     for members in [2u32, 10, 100, 1000] {
-        let alice = Device::new("alice")?;
+        let alice = Device::new()?;
         let mut group = alice.group()?;
-        let packages = (1..members).map(|_| Device::new("member")?.package()).collect::<Result<Vec<_>>>()?;
+        let packages = (1..members).map(|_| Device::new()?.package(false)).collect::<Result<Vec<_>>>()?;
         group.add_members_without_update(&alice.provider, &alice.signer, &packages)?;
         group.merge_pending_commit(&alice.provider)?;
-        let newcomer = Device::new("newcomer")?.package()?;
+        let newcomer = Device::new()?.package(false)?;
         let begin = Instant::now();
         let (commit, welcome, _) = group.add_members_without_update(&alice.provider, &alice.signer, &[newcomer])?;
         let milliseconds = begin.elapsed().as_secs_f64() * 1000.0;
@@ -140,36 +140,6 @@ fn sizes() -> Result<Measured> {
         plot("group: work of adding one against size", "ms", vec![line("add one", working)]),
     ];
     Ok(Measured { figures, plots })
-}
-
-struct Device {
-    provider: openmls_rust_crypto::OpenMlsRustCrypto,
-    signer: super::post::Signer,
-    credential: openmls::prelude::CredentialWithKey,
-    identity: qpq_proto::ids::IdentityId,
-}
-
-impl Device {
-    fn new(name: &str) -> Result<Self> {
-        let account = generate(&name.parse()?, "bench")?;
-        let (signer, credential) = super::post::member(&account);
-        Ok(Self { provider: Default::default(), signer, credential, identity: account.identity })
-    }
-
-    fn group(&self) -> Result<openmls::group::MlsGroup> {
-        let config = qpq_trust::suite::create_config(Suite::Hybrid, &super::post::state(self.identity))?;
-        let credential = self.credential.clone();
-        Ok(openmls::group::MlsGroup::new(&self.provider, &self.signer, &config, credential)?)
-    }
-
-    fn package(&self) -> Result<openmls::prelude::KeyPackage> {
-        let bundle = openmls::prelude::KeyPackage::builder()
-            .leaf_node_capabilities(qpq_trust::suite::capabilities())
-            .build(Suite::Hybrid.ciphersuite(), &self.provider, &self.signer, self.credential.clone())?;
-        let bytes = bundle.key_package().tls_serialize_detached()?;
-        let package = KeyPackageIn::tls_deserialize_exact_bytes(&bytes)?;
-        Ok(package.validate(self.provider.crypto(), ProtocolVersion::Mls10)?)
-    }
 }
 
 const MESSAGES: u32 = 1000;

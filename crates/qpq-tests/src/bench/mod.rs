@@ -1,15 +1,23 @@
 //! Benchmarks: what a user would notice, as ratios to a limit that is measured in the same run.
 
+pub mod connect;
 pub mod deliver;
 pub mod ffi;
 pub mod group;
 pub mod idle;
+pub mod login;
 pub mod post;
-pub mod probe;
-pub mod report;
-pub mod session;
 pub mod soak;
 pub mod storage;
+
+pub mod report;
+
+pub mod mls;
+pub mod peer;
+pub mod people;
+pub mod probe;
+pub mod session;
+pub mod sink;
 
 use std::time::Duration;
 

@@ -6,13 +6,16 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Parser;
 use qpq_tests::bench::report::{self, Baseline};
-use qpq_tests::bench::{Measured, Options, deliver, ffi, group, idle, post, soak, storage};
+use qpq_tests::bench::{Measured, Options, connect, deliver, ffi, group, idle, login, peer, post, soak, storage};
 
 /// Benchmarks: what a user would notice, against what the machine can do.
 #[derive(Parser)]
 struct Arguments {
     /// Which ones; none: all but the soak
     scenarios: Vec<String>,
+    /// Be the bare QUIC server that scenarios compare with
+    #[arg(long, hide = true)]
+    bare_quic: bool,
     /// Fail if a target is missed
     #[arg(long)]
     check: bool,
@@ -39,6 +42,8 @@ type Scenario = (&'static str, fn(&Options) -> Result<Measured>);
 const SCENARIOS: &[Scenario] = &[
     ("post", |_| post::run()),
     ("deliver", |_| deliver::run()),
+    ("connect", |_| connect::run()),
+    ("login", |_| login::run()),
     ("group", |_| group::run()),
     ("idle", |_| idle::run()),
     ("storage", |_| storage::run()),
@@ -51,6 +56,9 @@ const SOAK: &str = "soak";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.bare_quic {
+        return peer::serve();
+    }
     let is_known = |name: &str| SCENARIOS.iter().any(|(known, _)| *known == name);
     if let Some(unknown) = arguments.scenarios.iter().find(|name| !is_known(name)) {
         let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
