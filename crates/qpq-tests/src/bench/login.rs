@@ -97,17 +97,17 @@ impl Bare {
         let mut seconds = 0.0;
         for _ in 0..IN_A_ROUND {
             let client = ClientLogin::<Unstretched>::start(&mut OsRng, PASSWORD).map_err(failed)?;
-            let begin = thread_seconds()?;
+            let begin = thread_seconds();
             let record = Some(self.record.clone());
             let name = NAME.as_bytes();
             let started = ServerLogin::start(&mut OsRng, &self.setup, record, client.message, name, parameters());
             let started = started.map_err(failed)?;
-            seconds += thread_seconds()? - begin;
+            seconds += thread_seconds() - begin;
             let finish = ClientLoginFinishParameters::new(None, identifiers(NAME), None);
             let finished = client.state.finish(&mut OsRng, PASSWORD, started.message, finish).map_err(failed)?;
-            let begin = thread_seconds()?;
+            let begin = thread_seconds();
             started.state.finish(finished.message, parameters()).map_err(failed)?;
-            seconds += thread_seconds()? - begin;
+            seconds += thread_seconds() - begin;
         }
         Ok(seconds * 1e6 / f64::from(IN_A_ROUND))
     }

@@ -1,11 +1,17 @@
 //! Benchmarks: what a user would notice, as ratios to a limit that is measured in the same run.
 
+pub mod client;
+pub mod commits;
 pub mod connect;
 pub mod deliver;
+pub mod fanout;
 pub mod ffi;
+pub mod files;
 pub mod group;
+pub mod growth;
 pub mod idle;
 pub mod login;
+pub mod offline;
 pub mod post;
 pub mod soak;
 pub mod storage;
@@ -27,6 +33,8 @@ pub struct Options {
     pub soak: Duration,
     pub idle: u32,
     pub active: u32,
+    /// Members of the group that all of them change.
+    pub members: u32,
 }
 
 /// What a scenario has to say.

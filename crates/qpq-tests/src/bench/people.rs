@@ -20,7 +20,12 @@ pub fn options(address: &str, folder: &Path, name: &str) -> Result<Options> {
 
 /// Somebody with a profile in this folder, connected.
 pub fn person(server: &Server, folder: &Path, name: &str) -> Result<Client> {
-    let options = options(&server.address, folder, name)?;
+    person_at(&server.address, folder, name)
+}
+
+/// The same for a server behind something.
+pub fn person_at(address: &str, folder: &Path, name: &str) -> Result<Client> {
+    let options = options(address, folder, name)?;
     let client = Client::register(&options, &name.parse()?, &password(), None)?;
     client.wait_settled(PATIENCE)?;
     Ok(client)

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use qpq_io::db::{self, DbKey, OpenOptions};
 
 use super::median;
-use crate::exposition;
+use crate::exposition::{self, Sample};
 use crate::world::Server;
 
 /// Median milliseconds of a 4 KiB write and its flush.
@@ -46,20 +46,59 @@ pub fn inserts_per_second(folder: &Path, inserts: u32, batch: u32) -> Result<f64
 /// What a server and this process, its clients, work from now on.
 pub struct Cpu {
     server: u32,
-    before: (f64, f64),
+    server_before: f64,
+    own_before: f64,
 }
 
 impl Cpu {
     pub fn start(server: u32) -> Result<Self> {
-        Ok(Self { server, before: (cpu_seconds(server)?, cpu_seconds(std::process::id())?) })
+        Ok(Self { server, server_before: threads_seconds(server)?, own_before: own_seconds() })
     }
 
     /// Microseconds of server and clients for each of so many operations.
     pub fn micros_each(&self, operations: f64) -> Result<(f64, f64)> {
-        let micros = |now: f64, before: f64| (now - before) * 1e6 / operations;
-        let (server, client) = (cpu_seconds(self.server)?, cpu_seconds(std::process::id())?);
-        Ok((micros(server, self.before.0), micros(client, self.before.1)))
+        let (server, own) = (threads_seconds(self.server)? - self.server_before, own_seconds() - self.own_before);
+        Ok((server * 1e6 / operations, own * 1e6 / operations))
     }
+}
+
+/// Seconds for which the threads of another process have run. Those that have ended are left out: servers keep theirs.
+fn threads_seconds(pid: u32) -> Result<f64> {
+    seconds_of_threads(pid, |_| true)
+}
+
+/// Seconds for which the relay has run, which is a thread of this process.
+pub fn relay_seconds() -> Result<f64> {
+    seconds_of_threads(std::process::id(), |name| name == "relay")
+}
+
+fn seconds_of_threads(pid: u32, is_counted: impl Fn(&str) -> bool) -> Result<f64> {
+    let mut seconds = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = thread?.path();
+        let read = |file: &str| std::fs::read_to_string(path.join(file));
+        // One that has just ended has neither.
+        let (Ok(name), Ok(stat)) = (read("comm"), read("schedstat")) else { continue };
+        if is_counted(name.trim()) {
+            seconds += stat.split_whitespace().next().context("schedstat")?.parse::<f64>()? / 1e9;
+        }
+    }
+    Ok(seconds)
+}
+
+/// Seconds for which this process has run.
+fn own_seconds() -> f64 {
+    seconds(rustix::time::ClockId::ProcessCPUTime)
+}
+
+/// Seconds for which the calling thread has run.
+pub fn thread_seconds() -> f64 {
+    seconds(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn seconds(clock: rustix::time::ClockId) -> f64 {
+    let now = rustix::time::clock_gettime(clock);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
 /// The commits of the store, each with a flush.
@@ -67,27 +106,19 @@ pub const FLUSHES: &str = "qpq_store_flush_seconds_count";
 
 /// A count among the server's metrics.
 pub fn count(server: &Server, name: &str) -> Result<f64> {
+    found(server, name, |_| true)
+}
+
+/// A count with a label of this value.
+pub fn count_with(server: &Server, name: &str, value: &str) -> Result<f64> {
+    found(server, name, |sample| sample.labels.values().any(|label| label == value))
+}
+
+fn found(server: &Server, name: &str, is_meant: impl Fn(&Sample) -> bool) -> Result<f64> {
     let families = exposition::parse(&server.http("/metrics")?.1)?;
     let mut samples = families.values().flat_map(|family| &family.samples);
-    let sample = samples.find(|sample| sample.name == name).with_context(|| format!("no metric {name}"))?;
-    Ok(sample.value)
-}
-
-/// User and system time of a process and all its threads, in seconds.
-pub fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().context("stat")?.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks / TICKS_PER_SECOND)
-}
-
-/// Linux has told user space the same for ever.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Seconds for which the calling thread has run.
-pub fn thread_seconds() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(stat.split_whitespace().next().context("schedstat")?.parse::<f64>()? / 1e9)
+    let sample = samples.find(|sample| sample.name == name && is_meant(sample));
+    Ok(sample.with_context(|| format!("no metric {name}"))?.value)
 }
 
 /// Resident memory of a process, in KiB.
