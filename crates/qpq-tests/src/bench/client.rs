@@ -14,6 +14,7 @@ use tempfile::tempdir;
 
 use super::people::{self, PATIENCE, person};
 use super::probe::{peak_kib, resident_kib};
+use super::text::text;
 use super::{Axis, Figure, Line, Measured, Plot, Target, median};
 use crate::world::{PASSWORD, Server};
 
@@ -164,9 +165,7 @@ fn fill(connection: &mut Connection, present: u32, size: u32) -> Result<()> {
     )?;
     for number in present..size {
         let rare = if number % 500 == 7 { NEEDLE } else { "nothing" };
-        let words: Vec<_> =
-            (0..12).map(|place| WORDS[(number as usize * 31 + place * place * 7) % WORDS.len()]).collect();
-        copy.execute((number, format!("{number} {} {rare}", words.join(" "))))?;
+        copy.execute((number, format!("{rare} {}", text(number, LENGTH))))?;
     }
     drop(copy);
     Ok(transaction.commit()?)
@@ -180,9 +179,7 @@ const SIZES: [u32; 3] = [1000, 10_000, 100_000];
 const REPETITIONS: u32 = 5;
 const PAGE: usize = 50;
 const NEEDLE: &str = "rhinoceros";
-const WORDS: [&str; 17] = [
-    "tomorrow", "train", "the", "meeting", "at", "with", "bread", "garden", "we", "call", "green", "letter", "of",
-    "window", "music", "and", "seven",
-];
+/// Bytes of a message: what people write.
+const LENGTH: usize = 80;
 /// MiB.
 const MEMORY: f64 = 64.0;

@@ -9,6 +9,7 @@ use super::peer::{ECHO, Peer, stream};
 use super::people::{PATIENCE, person};
 use super::probe::{Cpu, flush_milliseconds};
 use super::session::block_on;
+use super::text::text;
 use super::{Figure, Measured, Plot, Target, median, percentile};
 use crate::world::Server;
 
@@ -21,7 +22,7 @@ pub fn run() -> Result<Measured> {
     let contact = alice.resolve(&"bob".parse()?, PATIENCE)?;
     let conversation = alice.direct(contact.identity)?;
     let mut events = bob.events("bench")?;
-    let text = "x".repeat(1024);
+    let text = text(0, 1024);
     let mut times = Vec::new();
     let before = flush_milliseconds(data.path())?;
     let cpu = Cpu::start(server.pid())?;

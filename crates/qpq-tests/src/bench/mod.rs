@@ -24,6 +24,7 @@ pub mod people;
 pub mod probe;
 pub mod session;
 pub mod sink;
+pub mod text;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use tempfile::tempdir;
 use super::mls::Device;
 use super::people::{self, PATIENCE, person};
 use super::probe::{Cpu, forget_peak, peak_kib, resident_kib, thread_seconds};
+use super::text::text;
 use super::{Figure, Measured, Target, median};
 use crate::world::Server;
 
@@ -81,7 +82,8 @@ fn leave_messages(server: &Server, folder: &std::path::Path) -> Result<Vec<Optio
         profiles.push(options);
     }
     std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(|| write(&sender, group))).collect();
+        let sender = &sender;
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(sender, group, writer))).collect();
         writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))?)
     })?;
     let last = sender.send_text(group, "last")?;
@@ -91,10 +93,9 @@ fn leave_messages(server: &Server, folder: &std::path::Path) -> Result<Vec<Optio
 }
 
 /// Several at once share the flushes of the sender's disk.
-fn write(sender: &Client, group: ConversationId) -> Result<()> {
-    let text = "x".repeat(1024);
-    for _ in 0..MESSAGES / WRITERS {
-        sender.send_text(group, &text)?;
+fn write(sender: &Client, group: ConversationId, writer: u32) -> Result<()> {
+    for number in 0..MESSAGES / WRITERS {
+        sender.send_text(group, &text(number * WRITERS + writer, 1024))?;
     }
     Ok(())
 }

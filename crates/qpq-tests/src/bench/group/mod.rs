@@ -2,6 +2,8 @@
 
 mod without_us;
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
 use openmls::prelude::tls_codec::Serialize as _;
 use qpq_client::{Client, ConversationId, IdentityId, Options, Suite};
@@ -42,7 +44,8 @@ pub fn run() -> Result<Measured> {
     let mut sizes = Vec::new();
     for size in SIZES {
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
-        for _ in 0..REPETITIONS {
+        let begin = Instant::now();
+        while ours.is_empty() || (ours.len() < REPETITIONS && begin.elapsed() < LONG) {
             ours.push(bench.round(size)?);
             bare.push(without_us(&packages[..size - 1])?);
         }
@@ -189,4 +192,6 @@ fn points(sizes: &[Size], of: impl Fn(&Size) -> f64) -> Vec<(f64, f64)> {
 }
 
 const SIZES: [usize; 4] = [2, 10, 100, 1000];
-const REPETITIONS: u32 = 5;
+const REPETITIONS: usize = 5;
+/// No other repetition begins after it.
+const LONG: Duration = Duration::from_secs(20);
