@@ -87,7 +87,7 @@ fn leave_messages(server: &Server, folder: &std::path::Path) -> Result<Vec<Optio
         writers.into_iter().try_for_each(|writer| writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))?)
     })?;
     let last = sender.send_text(group, "last")?;
-    sender.wait_sent(last, PATIENCE)?;
+    sender.wait_sent(last, LONG)?;
     sender.close();
     Ok(profiles)
 }
@@ -175,5 +175,7 @@ fn pure_decryption() -> Result<f64> {
 const MESSAGES: u32 = 10_000;
 const WRITERS: u32 = 16;
 const REPETITIONS: u32 = 5;
+/// How long sending all of them may take.
+const LONG: Duration = Duration::from_secs(600);
 /// Milliseconds.
 const FIRST: f64 = 10.0;
