@@ -3,12 +3,13 @@
 use anyhow::Result;
 use qpq_core::store::rows::AccountRow;
 use qpq_io::rpc::connect::ServerAddress;
-use qpq_proto::generated::stream_capnp::stream;
-use qpq_proto::ids::Seq;
+use qpq_proto::generated::stream_capnp;
 use qpq_proto::stream::LogId;
 
+use super::peer::{ECHO, Peer, stream};
 use super::probe::resident_kib;
-use super::session::{NullSink, Session, block_on, register, resume};
+use super::session::{Session, block_on, register, resume};
+use super::sink::Sink;
 use super::{Figure, Measured, Target};
 use crate::world::Server;
 
@@ -35,13 +36,19 @@ pub fn run() -> Result<Measured> {
         let after = resident_kib(server.pid())?;
         Ok((after - before) / f64::from(CLIENTS))
     })?;
-    Ok(vec![Figure {
-        name: "idle: memory per client".into(),
+    drop(server);
+    let bare = block_on(bare())?;
+    let figure = |name: &str, limit: f64, what: &str, target| Figure {
+        name: name.into(),
         measured: format!("{per_client:.1} KiB of {CLIENTS} clients"),
-        limit: "64 KiB".into(),
-        ratio: per_client / 64.0,
-        target: Target::AtMost(1.0),
-    }]
+        limit: format!("{limit:.1} KiB{what}"),
+        ratio: per_client / limit,
+        target: Target::AtMost(target),
+    };
+    Ok(vec![
+        figure("idle: memory per client", 64.0, "", 1.0),
+        figure("idle: against bare QUIC", bare, ", a bare connection with a stream", 2.0),
+    ]
     .into())
 }
 
@@ -73,16 +80,28 @@ async fn look_up(session: &Session, accounts: &[AccountRow]) -> Result<()> {
     Ok(())
 }
 
-async fn connected(address: &ServerAddress, account: &AccountRow) -> Result<(Session, stream::Client)> {
+async fn connected(address: &ServerAddress, account: &AccountRow) -> Result<(Session, stream_capnp::stream::Client)> {
     let session = resume(address, account).await?;
-    let mut request = session.delivery.open_request();
-    request.get().set_sink(capnp_rpc::new_client(NullSink));
-    let stream = request.send().pipeline.get_stream();
-    let mut request = stream.subscribe_request();
-    LogId::Inbox.write(request.get().init_log());
-    request.get().set_after(Seq(0).0);
-    request.send().promise.await?;
+    let stream = session.listen(Sink::silent(), &[LogId::Inbox]).await?;
     Ok((session, stream))
+}
+
+/// The same connections, each with a stream, without us.
+async fn bare() -> Result<f64> {
+    let peer = Peer::start()?;
+    let mut connections = Vec::new();
+    let mut before = 0.0;
+    for number in 0..WARM_UP + CLIENTS {
+        if number == WARM_UP {
+            before = resident_kib(peer.pid())?;
+        }
+        let connected = peer.connect().await?;
+        let (mut sender, mut receiver) = stream(&connected.1, ECHO).await?;
+        sender.write_all(&[0; 100]).await?;
+        receiver.read_exact(&mut [0; 100]).await?;
+        connections.push((connected, sender, receiver));
+    }
+    Ok((resident_kib(peer.pid())? - before) / f64::from(CLIENTS))
 }
 
 const WARM_UP: u32 = 100;

@@ -1,15 +1,30 @@
 //! Benchmarks: what a user would notice, as ratios to a limit that is measured in the same run.
 
+pub mod client;
+pub mod commits;
+pub mod connect;
 pub mod deliver;
+pub mod fanout;
 pub mod ffi;
+pub mod files;
 pub mod group;
+pub mod growth;
 pub mod idle;
+pub mod login;
+pub mod offline;
 pub mod post;
-pub mod probe;
-pub mod report;
-pub mod session;
 pub mod soak;
 pub mod storage;
+
+pub mod report;
+
+pub mod mls;
+pub mod peer;
+pub mod people;
+pub mod probe;
+pub mod session;
+pub mod sink;
+pub mod text;
 
 use std::time::Duration;
 
@@ -19,6 +34,8 @@ pub struct Options {
     pub soak: Duration,
     pub idle: u32,
     pub active: u32,
+    /// Members of the group that all of them change.
+    pub members: u32,
 }
 
 /// What a scenario has to say.

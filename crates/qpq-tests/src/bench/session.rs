@@ -1,6 +1,8 @@
 //! Bare sessions: the wire without the engine, so that the server is what is measured.
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use opaque_ke::generic_array::{ArrayLength, GenericArray};
 use opaque_ke::{ClientRegistration, ClientRegistrationFinishParameters, RegistrationResponse, Ristretto255, TripleDh};
 use qpq_core::account::generate;
@@ -9,13 +11,15 @@ use qpq_io::rpc::connect::{ClientConnection, Connector, ServerAddress};
 use qpq_io::rpc::frame::FrameLimit;
 use qpq_io::rpc::pin::ServerTrust;
 use qpq_io::rpc::vat::connect_vat;
+use qpq_proto::generated::stream_capnp::{event_sink, stream, subscribe_reply};
 use qpq_proto::generated::{gateway_capnp, groups_capnp, keys_capnp, stream_capnp};
+use qpq_proto::stream::LogId;
 use qpq_trust::opaque::identifiers;
 use qpq_trust::proof;
 use rand_opaque::OsRng;
 
 /// OPAQUE as the server speaks it, without the stretching of the password that is the client's affair.
-struct Unstretched;
+pub struct Unstretched;
 
 impl opaque_ke::CipherSuite for Unstretched {
     type OprfCs = Ristretto255;
@@ -23,8 +27,9 @@ impl opaque_ke::CipherSuite for Unstretched {
     type Ksf = Identity;
 }
 
+/// Leaves the password as it is.
 #[derive(Default)]
-struct Identity;
+pub struct Identity;
 
 impl opaque_ke::ksf::Ksf for Identity {
     fn hash<L: ArrayLength<u8>>(
@@ -41,6 +46,7 @@ pub struct Session {
     pub directory: keys_capnp::directory::Client,
     pub groups: groups_capnp::groups::Client,
     pub delivery: stream_capnp::delivery::Client,
+    pub key_packages: keys_capnp::key_packages::Client,
     _connection: ClientConnection,
 }
 
@@ -91,6 +97,7 @@ fn granted(
                 directory: session.get_directory()?,
                 groups: session.get_groups()?,
                 delivery: session.get_delivery()?,
+                key_packages: session.get_key_packages()?,
                 _connection: connection,
             })
         }
@@ -98,8 +105,29 @@ fn granted(
     }
 }
 
-async fn gateway(server: &ServerAddress) -> Result<(ClientConnection, gateway_capnp::gateway::Client)> {
-    let connection = Connector::new(ServerTrust::SystemRootsOrFirstUse)?.connect(server).await?;
+impl Session {
+    /// Opens the device's stream and follows these logs from their beginning.
+    pub async fn listen(&self, sink: event_sink::Client, logs: &[LogId]) -> Result<stream::Client> {
+        let mut request = self.delivery.open_request();
+        request.get().set_sink(sink);
+        let stream = request.send().pipeline.get_stream();
+        let subscribed = logs.iter().map(|log| {
+            let mut request = stream.subscribe_request();
+            log.write(request.get().init_log());
+            request.send().promise
+        });
+        for answer in subscribed.collect::<Vec<_>>() {
+            let answer = answer.await?;
+            let head = matches!(answer.get()?.get_reply()?.which()?, subscribe_reply::Head(_));
+            ensure!(head, "a subscription was refused");
+        }
+        Ok(stream)
+    }
+}
+
+/// A connection that has not proved anything.
+pub async fn gateway(server: &ServerAddress) -> Result<(ClientConnection, gateway_capnp::gateway::Client)> {
+    let connection = connector()?.connect(server).await?;
     let (sender, receiver) = connection.open_stream().await?;
     let limit = FrameLimit::new(qpq_proto::limits::AUTHENTICATED_MESSAGE);
     let (gateway, driver, _) = connect_vat::<gateway_capnp::gateway::Client, _, _>(receiver, sender, limit);
@@ -109,41 +137,18 @@ async fn gateway(server: &ServerAddress) -> Result<(ClientConnection, gateway_ca
     Ok((connection, gateway))
 }
 
+/// As every client, this one loads its root certificates once.
+fn connector() -> Result<&'static Connector> {
+    static CONNECTOR: OnceLock<Connector> = OnceLock::new();
+    if let Some(connector) = CONNECTOR.get() {
+        return Ok(connector);
+    }
+    let connector = Connector::new(ServerTrust::SystemRootsOrFirstUse)?;
+    Ok(CONNECTOR.get_or_init(|| connector))
+}
+
 /// Runs something that needs a `LocalSet`.
 pub fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
     tokio::task::LocalSet::new().block_on(&runtime, future)
-}
-
-/// A sink that takes everything and keeps nothing.
-pub struct NullSink;
-
-impl stream_capnp::event_sink::Server for NullSink {
-    async fn push(self: std::rc::Rc<Self>, _: stream_capnp::event_sink::PushParams) -> Result<(), capnp::Error> {
-        Ok(())
-    }
-
-    async fn caught_up(
-        self: std::rc::Rc<Self>,
-        _: stream_capnp::event_sink::CaughtUpParams,
-        _: stream_capnp::event_sink::CaughtUpResults,
-    ) -> Result<(), capnp::Error> {
-        Ok(())
-    }
-
-    async fn heartbeat(
-        self: std::rc::Rc<Self>,
-        _: stream_capnp::event_sink::HeartbeatParams,
-        _: stream_capnp::event_sink::HeartbeatResults,
-    ) -> Result<(), capnp::Error> {
-        Ok(())
-    }
-
-    async fn key_packages_low(
-        self: std::rc::Rc<Self>,
-        _: stream_capnp::event_sink::KeyPackagesLowParams,
-        _: stream_capnp::event_sink::KeyPackagesLowResults,
-    ) -> Result<(), capnp::Error> {
-        Ok(())
-    }
 }

@@ -14,7 +14,8 @@ use qpq_proto::stream::{LogId, Position};
 
 use super::post::{notepad, post, private_message};
 use super::probe::resident_kib;
-use super::session::{NullSink, Session, block_on, register};
+use super::session::{Session, block_on, register};
+use super::sink::Sink;
 use super::{Axis, Figure, Line, Measured, Options, Plot, Target, percentile};
 use crate::world::Server;
 
@@ -100,7 +101,7 @@ async fn soak(server: &Server, options: &Options, tally: &Rc<RefCell<Tally>>) ->
     let mut idle = Vec::new();
     for number in 0..options.idle {
         let session = register(&address, &format!("idle-{number}")).await?;
-        let stream = open(&session, capnp_rpc::new_client(NullSink), LogId::Inbox).await?;
+        let stream = session.listen(Sink::silent(), &[LogId::Inbox]).await?;
         idle.push((session, stream));
     }
     let mut active = Vec::new();
@@ -108,8 +109,8 @@ async fn soak(server: &Server, options: &Options, tally: &Rc<RefCell<Tally>>) ->
         let session = register(&address, &format!("active-{number}")).await?;
         let group = notepad(&session).await?;
         let handle = Rc::new(RefCell::new(None));
-        let sink = Sink { number, group, tally: tally.clone(), stream: handle.clone() };
-        let stream = open(&session, capnp_rpc::new_client(sink), LogId::Group(group)).await?;
+        let sink = Counting { number, group, tally: tally.clone(), stream: handle.clone() };
+        let stream = session.listen(capnp_rpc::new_client(sink), &[LogId::Group(group)]).await?;
         *handle.borrow_mut() = Some(stream);
         active.push((number, session, group));
     }
@@ -165,25 +166,15 @@ async fn send(
     Ok(session)
 }
 
-async fn open(session: &Session, sink: event_sink::Client, log: LogId) -> Result<stream::Client> {
-    let mut request = session.delivery.open_request();
-    request.get().set_sink(sink);
-    let stream = request.send().pipeline.get_stream();
-    let mut request = stream.subscribe_request();
-    log.write(request.get().init_log());
-    request.send().promise.await?;
-    Ok(stream)
-}
-
 /// Counts what comes, and acknowledges it, so that the server can forget it.
-struct Sink {
+struct Counting {
     number: u32,
     group: GroupId,
     tally: Rc<RefCell<Tally>>,
     stream: Rc<RefCell<Option<stream::Client>>>,
 }
 
-impl event_sink::Server for Sink {
+impl event_sink::Server for Counting {
     async fn push(self: Rc<Self>, params: event_sink::PushParams) -> Result<(), capnp::Error> {
         let mut newest = 0;
         for entry in params.get()?.get_entries()? {

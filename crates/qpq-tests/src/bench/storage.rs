@@ -3,11 +3,11 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use tempfile::tempdir;
 
+use super::probe::count;
 use super::{Figure, Measured, Target};
-use crate::exposition;
 use crate::world::{Person, Server, binaries};
 
 /// Differences between vacuumed databases; the server is stopped for each of them.
@@ -40,7 +40,7 @@ pub fn run() -> Result<Measured> {
     let server = Server::start_with(data.path(), &address, super::post::GENEROUS)?;
     bob.texts(MESSAGES as usize)?;
     let deadline = Instant::now() + PATIENCE;
-    while swept(&server)? < f64::from(MESSAGES) {
+    while count(&server, "qpq_swept_entries_total")? < f64::from(MESSAGES) {
         ensure!(Instant::now() < deadline, "nothing is swept");
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -69,11 +69,6 @@ pub fn run() -> Result<Measured> {
 
 fn start(data: &std::path::Path) -> Result<Server> {
     Server::start_with(data, "127.0.0.1:0", super::post::GENEROUS)
-}
-
-fn swept(server: &Server) -> Result<f64> {
-    let families = exposition::parse(&server.http("/metrics")?.1)?;
-    Ok(families.get("qpq_swept_entries_total").context("the metric")?.samples[0].value)
 }
 
 /// Bytes of the database without its gaps.

@@ -6,13 +6,22 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Parser;
 use qpq_tests::bench::report::{self, Baseline};
-use qpq_tests::bench::{Measured, Options, deliver, ffi, group, idle, post, soak, storage};
+use qpq_tests::bench::{
+    Measured, Options, client, commits, connect, deliver, fanout, ffi, files, group, growth, idle, login, offline,
+    peer, post, soak, storage,
+};
 
 /// Benchmarks: what a user would notice, against what the machine can do.
 #[derive(Parser)]
 struct Arguments {
     /// Which ones; none: all but the soak
     scenarios: Vec<String>,
+    /// Be the bare QUIC server that scenarios compare with
+    #[arg(long, hide = true)]
+    bare_quic: bool,
+    /// Be the reader of a profile that is measured
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    read_profile: Option<PathBuf>,
     /// Fail if a target is missed
     #[arg(long)]
     check: bool,
@@ -31,16 +40,27 @@ struct Arguments {
     /// Devices in the soak that post once a second
     #[arg(long, default_value_t = 200)]
     active: u32,
+    /// Members of the group that all of them change at once
+    #[arg(long, default_value_t = 100)]
+    members: u32,
 }
 
 /// A name to call it by, and what it measures.
 type Scenario = (&'static str, fn(&Options) -> Result<Measured>);
 
 const SCENARIOS: &[Scenario] = &[
-    ("post", |_| post::run()),
     ("deliver", |_| deliver::run()),
-    ("group", |_| group::run()),
+    ("post", |_| post::run()),
+    ("offline", |_| offline::run()),
+    ("fanout", |_| fanout::run()),
+    ("connect", |_| connect::run()),
+    ("login", |_| login::run()),
     ("idle", |_| idle::run()),
+    ("group", |_| group::run()),
+    ("client", |_| client::run()),
+    ("commits", commits::run),
+    ("files", |_| files::run()),
+    ("growth", |_| growth::run()),
     ("storage", |_| storage::run()),
     ("ffi", |_| ffi::run()),
     (SOAK, soak::run),
@@ -51,14 +71,24 @@ const SOAK: &str = "soak";
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.bare_quic {
+        return peer::serve();
+    }
+    if let Some(home) = &arguments.read_profile {
+        return client::read_profile(home);
+    }
     let is_known = |name: &str| SCENARIOS.iter().any(|(known, _)| *known == name);
     if let Some(unknown) = arguments.scenarios.iter().find(|name| !is_known(name)) {
         let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
         bail!("no scenario is called {unknown}; there are {}", known.join(", "));
     }
     let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
-    let options =
-        Options { soak: Duration::from_secs(arguments.seconds.max(1)), idle: arguments.idle, active: arguments.active };
+    let options = Options {
+        soak: Duration::from_secs(arguments.seconds.max(1)),
+        idle: arguments.idle,
+        active: arguments.active,
+        members: arguments.members.max(2),
+    };
     let mut all = Measured::default();
     for (name, run) in SCENARIOS {
         let is_wanted = match arguments.scenarios.is_empty() {

@@ -76,6 +76,11 @@ impl Relay {
         self.sky.change_addresses();
     }
 
+    /// Bytes of the packets that passed so far, in both directions.
+    pub fn passed(&self) -> u64 {
+        self.sky.passed()
+    }
+
     /// Packets that were swallowed so far, by weather or hole.
     pub fn lost(&self) -> u64 {
         self.sky.lost()

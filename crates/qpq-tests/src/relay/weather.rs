@@ -45,12 +45,19 @@ struct State {
     allowance: Option<(Direction, usize)>,
     dice: Dice,
     lost: u64,
+    passed: u64,
 }
 
 impl Sky {
     pub fn new(seed: u64) -> Self {
-        let state =
-            State { weather: Weather::default(), hole: Hole::Closed, allowance: None, dice: Dice::new(seed), lost: 0 };
+        let state = State {
+            weather: Weather::default(),
+            hole: Hole::Closed,
+            allowance: None,
+            dice: Dice::new(seed),
+            lost: 0,
+            passed: 0,
+        };
         Self { state: Mutex::new(state), addresses: watch::Sender::new(0) }
     }
 
@@ -84,10 +91,14 @@ impl Sky {
         self.state().lost
     }
 
+    pub fn passed(&self) -> u64 {
+        self.state().passed
+    }
+
     /// How long each copy of a packet is held; none when it is lost.
     pub fn copies(&self, direction: Direction, bytes: usize) -> Vec<Duration> {
         let mut state = self.state();
-        let State { weather, hole, allowance, dice, lost } = &mut *state;
+        let State { weather, hole, allowance, dice, lost, passed } = &mut *state;
         if let Some((of, left)) = allowance
             && *of == direction
         {
@@ -106,6 +117,7 @@ impl Sky {
             *lost += 1;
             return Vec::new();
         }
+        *passed += bytes as u64;
         let count = if dice.chance(weather.duplication) { 2 } else { 1 };
         (0..count).map(|_| dice.between(&weather.delay)).collect()
     }
@@ -126,7 +138,7 @@ mod tests {
         sky.set_hole(Hole::ToServer);
         assert!(sky.copies(Direction::ToServer, 100).is_empty());
         assert_eq!(sky.copies(Direction::ToClient, 100), [Duration::ZERO]);
-        assert_eq!(sky.lost(), 1);
+        assert_eq!((sky.lost(), sky.passed()), (1, 200));
     }
 
     #[test]
