@@ -70,6 +70,7 @@ pub fn start(profile: Arc<Profile>, database: Database, account: &AccountRow) ->
         subscriptions: 0,
         caught_up: 0,
         has_caught_up: false,
+        run: FIRST_RUN,
         wishes: HashMap::new(),
         messages: HashMap::new(),
         lookups: HashMap::new(),
@@ -95,6 +96,8 @@ struct Actor {
     caught_up: u32,
     /// The engine has been told.
     has_caught_up: bool,
+    /// Entries in the next transaction: few at first, so that the first messages are seen at once.
+    run: usize,
     wishes: HashMap<u64, Vec<Waiter<Done>>>,
     messages: HashMap<MessageId, Vec<Waiter<Done>>>,
     lookups: HashMap<UserName, Vec<Waiter<LookedUp>>>,
@@ -179,6 +182,7 @@ impl Actor {
         match news {
             News::Connected { hello, orders } => {
                 (self.subscriptions, self.caught_up) = (0, 0);
+                self.run = FIRST_RUN;
                 self.stream = Some(orders);
                 self.step(Input::Connected(hello));
                 if self.stream.is_some() {
@@ -225,7 +229,7 @@ impl Actor {
     ) -> Option<Turn> {
         let mut confirmations = vec![stored];
         let mut put_back = None;
-        while entries.len() < LARGEST_RUN {
+        while entries.len() < self.run {
             match turns.try_recv() {
                 Ok(Turn::News(News::Entries(more, stored))) => {
                     entries.extend(more);
@@ -243,11 +247,20 @@ impl Actor {
     }
 
     fn take(&mut self, entries: Vec<Entry>, confirmations: Vec<oneshot::Sender<()>>) {
-        match self.handle(Input::Entries(entries)) {
-            Ok(_) => confirmations.into_iter().for_each(|stored| {
-                let _ = stored.send(());
-            }),
-            Err(error) => self.give_up(error),
+        let mut next = entries;
+        loop {
+            let rest = next.split_off(next.len().min(self.run));
+            self.run = (self.run * 2).min(LARGEST_RUN);
+            if let Err(error) = self.handle(Input::Entries(next)) {
+                return self.give_up(error);
+            }
+            if rest.is_empty() {
+                break;
+            }
+            next = rest;
+        }
+        for stored in confirmations {
+            let _ = stored.send(());
         }
     }
 
@@ -426,7 +439,8 @@ fn now() -> Timestamp {
 }
 
 const TICK: Duration = Duration::from_millis(500);
-/// Entries in one transaction.
+/// Entries in the first transaction of a connection, and in one at most.
+const FIRST_RUN: usize = 32;
 const LARGEST_RUN: usize = 1000;
 /// OpenMLS needs more than two MiB in debug builds.
 const STACK: usize = 8 * 1024 * 1024;

@@ -179,12 +179,7 @@ async fn establish(profile: &Profile, device: &DeviceKey) -> Result<(ClientConne
     let connector = Connector::new(profile.trust()?)?;
     let connection = connector.connect(&profile.server).await?;
     profile.remember(connection.verified())?;
-    let authenticated = async {
-        let greeted = wire::greet(&connection).await?;
-        let session = wire::resume(&connection, &greeted, device).await?;
-        Ok::<_, Error>((greeted, session))
-    };
-    let (greeted, session) = timeout(HANDSHAKE_PATIENCE, authenticated)
+    let (greeted, session) = timeout(HANDSHAKE_PATIENCE, wire::greet_again(&connection, device))
         .await
         .map_err(|_| Error::Offline("the server does not answer".into()))??;
     Ok((connection, greeted, session))

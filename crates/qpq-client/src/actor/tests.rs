@@ -20,6 +20,7 @@ fn owner(folder: &std::path::Path) -> Actor {
         subscriptions: 0,
         caught_up: 0,
         has_caught_up: false,
+        run: FIRST_RUN,
         wishes: HashMap::new(),
         messages: HashMap::new(),
         lookups: HashMap::new(),

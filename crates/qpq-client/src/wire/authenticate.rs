@@ -13,7 +13,7 @@ use qpq_proto::ids::DeviceId;
 use qpq_trust::proof;
 use zeroize::Zeroizing;
 
-use super::{Greeted, Session, offline};
+use super::{Greeted, Opened, Session, offline};
 use crate::Error;
 
 /// How a device proves who it is, with the password.
@@ -41,6 +41,23 @@ impl DeviceKey {
     /// The one of this account.
     pub fn of(account: &AccountRow) -> Self {
         Self { id: account.device, key: Zeroizing::new(account.device_key), incarnation: account.incarnation.into() }
+    }
+
+    /// What it means to be let in or not by a server of this incarnation.
+    pub(super) fn recognize(&self, incarnation: u64, resumed: Result<Session, Error>) -> Result<Session, Error> {
+        match resumed {
+            Ok(session) => {
+                self.incarnation.store(incarnation, Ordering::Relaxed);
+                Ok(session)
+            }
+            // The very server that knew it; it was not restored from a backup either.
+            Err(Error::DeviceUnknown)
+                if incarnation != 0 && self.incarnation.load(Ordering::Relaxed) == incarnation =>
+            {
+                Err(Error::Unlinked)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -70,22 +87,20 @@ pub async fn authenticate(
 /// # Errors
 /// [`Error::DeviceUnknown`], refused, or offline.
 pub async fn resume(connection: &ClientConnection, greeted: &Greeted, device: &DeviceKey) -> Result<Session, Error> {
-    let mut request = greeted.gateway.resume_request();
+    device.recognize(greeted.hello.incarnation, prove(connection, greeted, device).await)
+}
+
+/// Gives the device's proof.
+pub(super) async fn prove(
+    connection: &ClientConnection,
+    opened: &Opened,
+    device: &DeviceKey,
+) -> Result<Session, Error> {
+    let mut request = opened.gateway.resume_request();
     request.get().set_device(&device.id.0);
     request.get().set_proof(&proof::sign(&device.key, &connection.exporter()));
     let response = request.send().promise.await.map_err(offline)?;
-    let incarnation = greeted.hello.incarnation;
-    match session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?) {
-        Ok(session) => {
-            device.incarnation.store(incarnation, Ordering::Relaxed);
-            Ok(session)
-        }
-        // The very server that knew it; it was not restored from a backup either.
-        Err(Error::DeviceUnknown) if incarnation != 0 && device.incarnation.load(Ordering::Relaxed) == incarnation => {
-            Err(Error::Unlinked)
-        }
-        Err(error) => Err(error),
-    }
+    session(response.get().and_then(|reader| reader.get_reply()).map_err(offline)?)
 }
 
 async fn register(

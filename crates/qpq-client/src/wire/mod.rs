@@ -27,14 +27,15 @@ pub type StreamClient = qpq_proto::generated::stream_capnp::stream::Client;
 
 /// A gateway that has introduced itself.
 pub struct Greeted {
-    pub gateway: gateway_capnp::gateway::Client,
+    opened: Opened,
     pub hello: ServerHello,
-    driver: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Greeted {
-    fn drop(&mut self) {
-        self.driver.abort();
+impl std::ops::Deref for Greeted {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        &self.opened
     }
 }
 
@@ -82,26 +83,66 @@ pub fn deaf() -> (Session, StreamClient) {
 /// # Errors
 /// The connection failed, or the server speaks another protocol.
 pub async fn greet(connection: &ClientConnection) -> Result<Greeted, crate::Error> {
-    let (sender, receiver) = connection.open_stream().await.map_err(crate::Error::from)?;
-    let limit = FrameLimit::new(limits::AUTHENTICATED_MESSAGE);
-    let (gateway, driver, _disconnector) = connect_vat::<gateway_capnp::gateway::Client, _, _>(receiver, sender, limit);
-    let driver = tokio::task::spawn_local(async move {
-        let _ = driver.await;
-    });
-    let mut request = gateway.hello_request();
-    request.get().set_protocol(PROTOCOL);
-    request.get().set_client(concat!("qpq/", env!("CARGO_PKG_VERSION")));
-    let response = request.send().promise.await.map_err(offline)?;
-    let hello = response.get().and_then(|reader| reader.get_server()).map_err(offline)?;
-    let hello = ServerHello::read(hello).map_err(|error| crate::Error::Refused(error.to_string()))?;
-    if hello.protocol != PROTOCOL {
-        driver.abort();
-        return Err(crate::Error::Refused(format!(
-            "the server speaks protocol {}, this client {PROTOCOL}; update the older one",
-            hello.protocol
-        )));
+    let opened = Opened::new(connection).await?;
+    let hello = opened.hello().await?;
+    Ok(Greeted { opened, hello })
+}
+
+/// The same, and comes back with the device's proof alone, without waiting for the one to do the other.
+///
+/// # Errors
+/// As [`greet`]; [`crate::Error::DeviceUnknown`], or refused.
+pub async fn greet_again(
+    connection: &ClientConnection,
+    device: &DeviceKey,
+) -> Result<(Greeted, Session), crate::Error> {
+    let opened = Opened::new(connection).await?;
+    let resumed = authenticate::prove(connection, &opened, device);
+    let (hello, resumed) = futures::join!(opened.hello(), resumed);
+    let hello = hello?;
+    let session = device.recognize(hello.incarnation, resumed)?;
+    Ok((Greeted { opened, hello }, session))
+}
+
+/// A gateway, and what drives its connection.
+pub struct Opened {
+    pub gateway: gateway_capnp::gateway::Client,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl Opened {
+    async fn new(connection: &ClientConnection) -> Result<Self, crate::Error> {
+        let (sender, receiver) = connection.open_stream().await.map_err(crate::Error::from)?;
+        let limit = FrameLimit::new(limits::AUTHENTICATED_MESSAGE);
+        let (gateway, driver, _disconnector) =
+            connect_vat::<gateway_capnp::gateway::Client, _, _>(receiver, sender, limit);
+        let driver = tokio::task::spawn_local(async move {
+            let _ = driver.await;
+        });
+        Ok(Self { gateway, driver })
     }
-    Ok(Greeted { gateway, hello, driver })
+
+    async fn hello(&self) -> Result<ServerHello, crate::Error> {
+        let mut request = self.gateway.hello_request();
+        request.get().set_protocol(PROTOCOL);
+        request.get().set_client(concat!("qpq/", env!("CARGO_PKG_VERSION")));
+        let response = request.send().promise.await.map_err(offline)?;
+        let hello = response.get().and_then(|reader| reader.get_server()).map_err(offline)?;
+        let hello = ServerHello::read(hello).map_err(|error| crate::Error::Refused(error.to_string()))?;
+        if hello.protocol != PROTOCOL {
+            return Err(crate::Error::Refused(format!(
+                "the server speaks protocol {}, this client {PROTOCOL}; update the older one",
+                hello.protocol
+            )));
+        }
+        Ok(hello)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 /// A call that got no answer: the connection is gone.
