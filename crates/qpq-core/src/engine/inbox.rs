@@ -107,6 +107,10 @@ impl Ctx<'_> {
                 return self.next_join(id);
             }
         }
+        if self.repair(id)?.rejoin.is_some_and(|rejoin| rejoin.commit.is_some()) {
+            // The server may have taken the commit by which this device comes in: what becomes of it decides.
+            return Ok(());
+        }
         JoinRow::delete(self.store, &(id, epoch))?;
         match self.join_now(&waiting, tree) {
             Ok(()) => Ok(()),

@@ -115,7 +115,7 @@ impl Ctx<'_> {
     /// A group that this device is in, or a sibling, and does not count itself in. Whoever has left it leaves it again.
     pub(super) fn come_in(&mut self, id: GroupId, info: &RejoinInfo, was_in: bool) -> Result<(), Error> {
         let known = GroupRow::load(self.store, &id)?;
-        if known.as_ref().is_some_and(|row| !is_over(row.state)) {
+        if known.as_ref().is_some_and(|row| !is_over(row.state)) || !JoinRow::of_group(self.store, id)?.is_empty() {
             return Ok(());
         }
         let provider = Provider::new(self.crypto, &mut *self.store);

@@ -148,6 +148,10 @@ impl Ctx<'_> {
     pub(super) fn come_back(&mut self, wish: WishRef, id: GroupId, info: &RejoinInfo) -> Result<(), Error> {
         let Some(mut row) = GroupRow::load(self.store, &id)? else { return Ok(()) };
         let mut repair = self.repair(id)?;
+        if repair.rejoin.is_some() && !JoinRow::of_group(self.store, id)?.is_empty() {
+            // What came in since then can be read with the Welcome only.
+            return self.rejoin_later(wish, repair, "a Welcome has come, and is used first".into());
+        }
         let Some(rejoin) = &mut repair.rejoin else { return Ok(()) };
         if rejoin.members.is_empty()
             && let Ok(mls) = self.take_mls(id)
@@ -252,9 +256,14 @@ impl Ctx<'_> {
         let Some(rejoin) = &mut repair.rejoin else { return Ok(()) };
         let longest = 250_u64 << rejoin.attempts.min(10);
         rejoin.attempts += 1;
-        (rejoin.commit, rejoin.accepted) = (None, None);
+        let was_submitted = rejoin.commit.take().is_some();
+        rejoin.accepted = None;
         rejoin.trouble = Some(reason);
         repair.save(self.store)?;
+        if was_submitted {
+            // A Welcome that waited for it.
+            self.next_join(repair.group)?;
+        }
         if let Some(mut row) = WishRow::load(self.store, &wish)? {
             // Different for each attempt and device, and no accident: what happens can be repeated.
             let attempt = [self.account.name.as_str().as_bytes(), &self.now.0.to_be_bytes()].concat();
