@@ -32,8 +32,9 @@ pub struct Device {
     pub is_up: bool,
     /// The user is on a plane until then.
     pub away_until: u64,
-    /// The connection that orders go to.
     pub link: Option<LinkId>,
+    /// The connection that orders go to: the one that the owner of the engine knows of. What it says to an earlier one is void.
+    known_link: Option<LinkId>,
     /// What has come in and was not yet dealt with.
     pub news: VecDeque<News>,
     is_turn_planned: bool,
@@ -52,7 +53,7 @@ pub struct Device {
 
 /// What the connection tells the owner of the engine.
 pub enum News {
-    Connected { hello: ServerHello },
+    Connected { link: LinkId, hello: ServerHello },
     Disconnected,
     Reply { request: u64, result: Result<Reply, Refusal> },
     Subscribed { log: LogId, after: Seq, result: Result<Subscribed, Refusal> },
@@ -70,6 +71,7 @@ impl Device {
             is_up: false,
             away_until: 0,
             link: None,
+            known_link: None,
             news: VecDeque::new(),
             is_turn_planned: false,
             pause: FIRST_PAUSE,
@@ -125,7 +127,7 @@ impl World {
             device.asking = device.asking.saturating_sub(1);
             device.news.push_back(News::Subscribed { log, after, result });
             let held = if device.asking == 0 { std::mem::take(&mut device.held) } else { VecDeque::new() };
-            held.into_iter().for_each(|held| self.heard(index, held));
+            held.into_iter().for_each(|held| self.heard(index, link, held));
             return self.plan_turn(index);
         }
         let is_stream = matches!(what, Down::Push(_) | Down::CaughtUp(_) | Down::KeyPackagesLow(_));
@@ -135,13 +137,13 @@ impl World {
         if let Down::Close = what {
             return self.cut_at_device(link);
         }
-        self.heard(index, what);
+        self.heard(index, link, what);
         self.plan_turn(index);
     }
 
-    fn heard(&mut self, index: usize, what: Down) {
+    fn heard(&mut self, index: usize, link: LinkId, what: Down) {
         let news = match what {
-            Down::Welcome { hello } => News::Connected { hello },
+            Down::Welcome { hello } => News::Connected { link, hello },
             Down::Reply { request, result } => News::Reply { request, result },
             Down::Push(entries) => News::Entries(entries),
             Down::CaughtUp(subscriptions) => News::CaughtUp(subscriptions),
@@ -166,13 +168,15 @@ impl World {
         self.devices[index].is_turn_planned = false;
         while let Some(news) = self.devices[index].news.pop_front() {
             match news {
-                News::Connected { hello } => {
+                News::Connected { link, hello } => {
                     let device = &mut self.devices[index];
+                    device.known_link = Some(link);
                     (device.subscriptions, device.caught_up, device.pause) = (0, 0, FIRST_PAUSE);
                     self.step(index, Input::Connected(hello))?;
                 }
                 News::Disconnected => {
                     let device = &mut self.devices[index];
+                    device.known_link = None;
                     (device.subscriptions, device.caught_up) = (0, 0);
                     self.step(index, Input::Disconnected)?;
                 }
@@ -276,6 +280,7 @@ impl World {
         device.engine = Engine::new();
         device.is_up = false;
         device.news.clear();
+        device.known_link = None;
         device.asking = 0;
         device.held.clear();
         (device.subscriptions, device.caught_up, device.pause) = (0, 0, FIRST_PAUSE);
@@ -323,7 +328,9 @@ impl World {
 
     /// Void without a connection: the engine gives it anew when there is one.
     fn order(&mut self, index: usize, what: Up) -> bool {
-        let Some(link) = self.devices[index].link else { return false };
+        let Some(link) = self.devices[index].link.filter(|link| self.devices[index].known_link == Some(*link)) else {
+            return false;
+        };
         self.network.borrow_mut().send_up(link, what);
         true
     }
