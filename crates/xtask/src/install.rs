@@ -25,9 +25,12 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let mut build = run::cargo();
-    build.args(["build", "--locked", "--package", "qpq-ffi"]);
-    if !args.debug {
-        build.arg("--release");
+    build.args(["build", "--locked"]);
+    if args.debug {
+        // As for the tests, which would otherwise build all dependencies once more with other features.
+        build.arg("--workspace");
+    } else {
+        build.args(["--release", "--package", "qpq-ffi"]);
     }
     run::checked(&mut build)?;
     let built = target_folder().join(if args.debug { "debug" } else { "release" });
