@@ -138,11 +138,11 @@ impl Ctx {
 
     /// Asks the server something, with a sign of life.
     pub fn ask<T>(&self, question: impl FnOnce(Duration) -> Result<T, Error>) -> Result<T, Failure> {
-        self.expect("asking the server", question)
+        self.ask_for("asking the server", question)
     }
 
     /// The same under another name: it is somebody else for whom one waits.
-    pub fn expect<T>(&self, what: &str, question: impl FnOnce(Duration) -> Result<T, Error>) -> Result<T, Failure> {
+    pub fn ask_for<T>(&self, what: &str, question: impl FnOnce(Duration) -> Result<T, Error>) -> Result<T, Failure> {
         let wait = Wait { what, timeout: self.timeout(), output: &self.output, signals: &self.signals };
         Ok(wait.once(question)?)
     }

@@ -46,8 +46,8 @@ impl Signals {
     }
 }
 
-/// The terminal is gone. Whoever reads from it reads nothing, at once and for ever, and the line editor would never look at anything
-/// else again; so standard input becomes something that is silent.
+/// The terminal is gone. Whoever reads from it reads nothing, at once and for ever, and the line editor would never look at
+/// anything else again; so standard input becomes something that is silent.
 fn leave_terminal() {
     let Ok((silent, other)) = UnixStream::pair() else { return };
     if silent.set_nonblocking(true).is_ok() && rustix::stdio::dup2_stdin(&silent).is_ok() {

@@ -97,9 +97,9 @@ pub async fn greet_again(
     device: &DeviceKey,
 ) -> Result<(Greeted, Session), crate::Error> {
     let opened = Opened::new(connection).await?;
-    let resumed = authenticate::prove(connection, &opened, device);
-    let (hello, resumed) = futures::join!(opened.hello(), resumed);
-    let hello = hello?;
+    // A server of another protocol says so in its hello, and perhaps nothing to the rest.
+    let proved = async { Ok(authenticate::prove(connection, &opened, device).await) };
+    let (hello, resumed) = futures::try_join!(opened.hello(), proved)?;
     let session = device.recognize(hello.incarnation, resumed)?;
     Ok((Greeted { opened, hello }, session))
 }

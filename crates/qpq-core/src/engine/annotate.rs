@@ -16,9 +16,9 @@ use super::{Answer, Effect};
 use crate::error::Error;
 use crate::store::notes::{NoteKind, NoteRow};
 use crate::store::rows::{
-    Annotation, EventRowKind, GroupRow, MessageRow, OwnRow, Row as _, WishKind, WishRef, WishRow,
+    Annotation, EventRowKind, GroupRow, MessageRow, OwnRow, Row as _, WishKind, WishRef, WishRow, conversation_key,
 };
-use crate::store::{StoreError, Table};
+use crate::store::{StoreError, Table, decode};
 use crate::view::{ConversationId, MessageStatus};
 
 impl Ctx<'_> {
@@ -167,11 +167,16 @@ impl Ctx<'_> {
         let on_its_way = |own: &OwnRow| {
             own.wish.conversation == id && own.about.as_ref().is_some_and(|(message, what)| is_same(*message, what))
         };
-        let waits = |wish: &WishRow| {
-            wish.conversation == id
-                && matches!(&wish.kind, WishKind::Annotate { message, what } if is_same(*message, what))
-        };
-        Ok(OwnRow::all(self.store)?.iter().any(on_its_way) || WishRow::all(self.store)?.iter().any(waits))
+        if OwnRow::all(self.store)?.iter().any(on_its_way) {
+            return Ok(true);
+        }
+        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
+            let wish: WishRow = decode(&bytes)?;
+            if matches!(&wish.kind, WishKind::Annotate { message, what } if is_same(*message, what)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn reacted(&mut self, note: NoteRow, emoji: &str, removed: bool, is_news: bool) -> Result<(), Error> {

@@ -15,6 +15,8 @@ use crate::view::{json, qr, sanitize};
 
 /// What the new device waits for.
 const OTHER: &str = "waiting for the other device";
+/// What the other one waits for; the new device answers by itself.
+const NEWCOMER: &str = "waiting for the new device";
 
 /// Make this a further device of your account; or, with a code, take in a further one.
 ///
@@ -81,7 +83,7 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
             "on a device that you have, type within ten minutes:\n\n    /link {code}\n\n(or `qpq link CODE` there, outside of the REPL)"
         ))?;
     }
-    let hello = ctx.expect(OTHER, |_| linking.wait(LINK_PATIENCE, &|| false))?;
+    let hello = ctx.ask_for(OTHER, |_| linking.wait(LINK_PATIENCE, &|| false))?;
     let introduced = ctx.ask(|_| linking.introduce(&hello))?;
     let text = format!(
         "this becomes a device of @{} if the other one shows the same number:\n\n    {}\n",
@@ -96,7 +98,7 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
             "nothing was linked. Say no on the other device, too; somebody may stand between the two".into(),
         ));
     }
-    let approval = ctx.expect(OTHER, |_| introduced.wait(LINK_PATIENCE, &|| false))?;
+    let approval = ctx.ask_for(OTHER, |_| introduced.wait(LINK_PATIENCE, &|| false))?;
     let client = ctx.ask(|_| introduced.accept(&approval, &password))?;
     ctx.adopt(client.clone());
     ctx.begin();
@@ -119,7 +121,7 @@ fn become_one(ctx: &mut Ctx, yes: bool, device_name: Option<&str>) -> Result<(),
 /// The device that takes in another one, from the command line.
 fn take_in(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.connected()?;
-    let pending = ctx.expect("waiting for the new device", |_| client.link_offered(code, LINK_PATIENCE))?;
+    let pending = ctx.ask_for(NEWCOMER, |timeout| client.link_offered(code, timeout)).map_err(silent)?;
     show(ctx, &pending)?;
     if !yes && !confirmed("does the new device show the same number? [yes/no] ")? {
         return Err(rejected());
@@ -135,7 +137,7 @@ fn take_in(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Resul
 /// The same in the REPL: first the number, and then /link yes.
 fn offered_in_repl(ctx: &mut Ctx, code: &str, yes: bool, history: Option<bool>) -> Result<(), Failure> {
     let client = ctx.client()?;
-    let pending = ctx.expect("waiting for the new device", |_| client.link_offered(code, LINK_PATIENCE))?;
+    let pending = ctx.ask_for(NEWCOMER, |timeout| client.link_offered(code, timeout)).map_err(silent)?;
     show(ctx, &pending)?;
     if yes {
         return approve(ctx, &pending, history.unwrap_or(false));
@@ -223,6 +225,16 @@ pub fn go_on(ctx: &Ctx, client: &Client) -> Result<(), Failure> {
 
 fn is_with_person(ctx: &Ctx) -> bool {
     !ctx.output.json && io::stdin().is_terminal()
+}
+
+/// It is not the server that was too slow.
+fn silent(failure: Failure) -> Failure {
+    match failure {
+        Failure::Client(Error::TimedOut(_)) => Failure::Refused(
+            "the new device does not answer; begin again there with `qpq link`, and leave it running".into(),
+        ),
+        other => other,
+    }
 }
 
 /// Only a plain no.

@@ -30,8 +30,8 @@ pub fn wrap(line: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Breaks the lines of a text that are too long for the terminal, with their indentation. What is set already stays as it is: lines that
-/// begin with four spaces, coloured ones, and long words, which are there to be copied.
+/// Breaks the lines of a text that are too long for the terminal, with their indentation. What is set already stays as it is:
+/// lines that begin with four spaces, coloured ones, and those with long words, which are there to be copied.
 pub fn fit(text: &str, width: usize) -> String {
     let fitted = |line: &str| {
         let is_set = line.starts_with("    ") || line.contains('\u{1b}');
