@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use openmls::prelude::KeyPackage;
 use qpq_proto::content::{Content, WelcomeBundle};
 use qpq_proto::groups::{Commit, GroupKind, GroupState, NewGroup, Post, SealedWelcome, Who};
 use qpq_proto::ids::{ContentHash, Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_trust::group as trust_group;
-use qpq_trust::key_package;
-use qpq_trust::manifest::Manifest;
 use qpq_trust::suite::Suite;
 use tls_codec::Serialize as _;
 
 use super::annotate::{about, content_of};
+use super::claims::{Newcomer, Newcomers};
 use super::commands::{kind_of, random};
 use super::ctx::Ctx;
 use super::drive::Progress;
@@ -24,14 +22,6 @@ use crate::mls::{Provider, group, welcome};
 use crate::request::{Purpose, Request};
 use crate::store::rows::{GroupRow, OwnRow, PendingCommit, Row as _, WishKind, WishRef, WishRow};
 use crate::view::{ConversationId, ConversationState};
-
-/// A device that is to be added, with a key package that passed every check.
-struct Newcomer {
-    device: qpq_proto::ids::DeviceId,
-    envelope_key: Vec<u8>,
-    reference: Vec<u8>,
-    package: KeyPackage,
-}
 
 impl Ctx<'_> {
     /// Makes a group and adds its first members in the same request.
@@ -48,7 +38,7 @@ impl Ctx<'_> {
         if self.has_siblings()? {
             members.push(self.account.identity);
         }
-        let claims = self.claim(wish, reference, suite, &members)?;
+        let claims = self.claim(reference, suite, &members)?;
         if !claims.is_empty() {
             return Ok(Progress::InFlight(claims));
         }
@@ -220,7 +210,7 @@ impl Ctx<'_> {
             WishKind::Add { who } => {
                 let members: Vec<_> = group::leaves(mls).into_iter().map(|(_, leaf)| leaf.id.identity).collect();
                 let missing: Vec<_> = who.iter().copied().filter(|who| !members.contains(who)).collect();
-                let claims = self.claim(wish, reference, row.suite, &missing)?;
+                let claims = self.claim(reference, row.suite, &missing)?;
                 if !claims.is_empty() {
                     return Ok(Plan::Progress(Progress::InFlight(claims)));
                 }
@@ -295,62 +285,6 @@ impl Ctx<'_> {
         Ok(Plan::Commit(changes, vec![]))
     }
 
-    /// Checks the claimed key packages of `who` against their manifests.
-    fn newcomers(
-        &mut self,
-        wish: &WishRow,
-        reference: WishRef,
-        who: &[IdentityId],
-        suite: u16,
-    ) -> Result<Newcomers, Error> {
-        let refused = |reason: &str| Ok(Newcomers::Not(Progress::Refused(reason.to_owned())));
-        let mut newcomers: Vec<Newcomer> = Vec::new();
-        for claimed in wish.claimed.iter().filter(|claimed| who.contains(&claimed.identity)) {
-            let identity = claimed.identity;
-            let is_own = identity == self.account.identity;
-            let manifest = if is_own { self.account.manifest.clone() } else { self.contact(identity)?.manifest };
-            let manifest = Manifest::verify(&manifest)?;
-            for bytes in &claimed.packages {
-                let valid = manifest.devices().iter().find_map(|record| {
-                    let valid = key_package::validate(self.crypto, bytes, identity, record, self.now).ok()?;
-                    Some((record, valid))
-                });
-                let Some((record, valid)) = valid else {
-                    // A device of one's own that is not known here comes in by itself.
-                    if is_own {
-                        continue;
-                    }
-                    if claimed.is_refreshed && self.connection.is_clock_off {
-                        return refused(
-                            "the clock of this device, or the server's, is wrong by days; set it right and try again",
-                        );
-                    }
-                    if claimed.is_refreshed {
-                        return refused("the server offered a key package that is not this user's; nobody was added");
-                    }
-                    // They may have a new device.
-                    let purpose = Purpose::Refresh { wish: Some(reference), identity };
-                    let request = self.request(Request::ByIdentity(identity), purpose)?;
-                    return Ok(Newcomers::Not(Progress::InFlight(vec![request])));
-                };
-                if valid.device == self.account.device {
-                    continue;
-                }
-                let twice = newcomers.iter().any(|newcomer| newcomer.device == valid.device);
-                if valid.suite.number() != suite || twice || !envelope::is_key(&record.envelope_key) {
-                    return refused("a key package or envelope key of this user cannot be used; nobody was added");
-                }
-                newcomers.push(Newcomer {
-                    device: valid.device,
-                    envelope_key: record.envelope_key.clone(),
-                    reference: valid.reference,
-                    package: valid.package,
-                });
-            }
-        }
-        Ok(Newcomers::All(newcomers))
-    }
-
     /// A commit as it is submitted, with a sealed Welcome for every newcomer.
     fn commit_request(
         &mut self,
@@ -392,12 +326,6 @@ impl Ctx<'_> {
 /// Whether the group has this name: not what this device remembers, but what can be read.
 fn is_called(row: &GroupRow, state: &GroupState, name: &str) -> bool {
     group_name::open_name(&row.name_key, row.group, &state.name).is_ok_and(|known| known == name)
-}
-
-/// What the claimed key packages are good for.
-enum Newcomers {
-    All(Vec<Newcomer>),
-    Not(Progress),
 }
 
 enum Plan {

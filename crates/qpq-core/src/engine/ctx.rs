@@ -157,7 +157,7 @@ impl<'a> Ctx<'a> {
     pub fn wish(&mut self, conversation: ConversationId, kind: WishKind, delay: Duration) -> Result<u64, Error> {
         let id = next_number(self.store, "wish")?;
         let not_before = if delay.is_zero() { Timestamp::default() } else { self.now.after(delay) };
-        WishRow { id, conversation, kind, not_before, claimed: Vec::new() }.save(self.store)?;
+        WishRow { id, conversation, kind, not_before }.save(self.store)?;
         self.touch(conversation);
         Ok(id)
     }

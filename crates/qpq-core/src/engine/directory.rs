@@ -14,7 +14,7 @@ use super::{Effect, LookUpError};
 use crate::error::Error;
 use crate::request::{Purpose, Reply, Request};
 use crate::store::Table;
-use crate::store::rows::{ContactRow, ConversationRow, EventRowKind, GroupRow, Row as _, WishRef, WishRow};
+use crate::store::rows::{ClaimRow, ContactRow, ConversationRow, EventRowKind, GroupRow, Row as _, WishRef};
 
 /// What is known about a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,13 +173,13 @@ impl Ctx<'_> {
                 Err(error) => return Err(error),
             }
         }
-        let Some(mut row) = wish.map(|wish| WishRow::load(self.store, &wish)).transpose()?.flatten() else {
-            return Ok(());
-        };
-        for claimed in row.claimed.iter_mut().filter(|claimed| claimed.identity == identity) {
-            claimed.is_refreshed = true;
+        if let Some(wish) = wish
+            && let Some(mut claim) = ClaimRow::load(self.store, &(wish.id, identity))?
+        {
+            claim.is_refreshed = true;
+            claim.save(self.store)?;
         }
-        Ok(row.save(self.store)?)
+        Ok(())
     }
 
     /// Shows what was held of devices that a newer manifest lists.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use qpq_proto::account::ServerHello;
-use qpq_proto::ids::{GroupId, IdentityId, MessageId};
+use qpq_proto::ids::{GroupId, MessageId};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
@@ -14,8 +14,7 @@ use super::ctx::{Ctx, is_followed};
 use super::{Connection, Effect};
 use crate::error::Error;
 use crate::mls::group;
-use crate::request::{Purpose, Request};
-use crate::store::StoreError;
+use crate::request::Purpose;
 use crate::store::Table;
 use crate::store::decode;
 use crate::store::encode;
@@ -167,15 +166,10 @@ impl Ctx<'_> {
     /// The first wish whose time has come. Nothing goes before what all others need: a group, and a way into it.
     fn next_wish(&self, id: ConversationId) -> Result<Option<WishRow>, Error> {
         let mut next = None;
-        // A thousand messages may wait, and where nothing comes before them the first one will do.
-        let first = if self.may_have_urgent(id)? { usize::MAX } else { 1 };
-        let mut found = self.store.scan_first(Table::Wishes, &conversation_key(id), first)?;
-        let is_due =
-            |(_, bytes): &(Vec<u8>, Vec<u8>)| Ok::<_, StoreError>(decode::<WishRow>(bytes)?.not_before <= self.now);
-        if let [only] = &found[..]
-            && first == 1
-            && !is_due(only)?
-        {
+        // A thousand messages may wait. Where nothing goes before them, the first one whose time has come is near the beginning.
+        let most = if self.may_have_urgent(id)? { usize::MAX } else { FEW_WISHES };
+        let mut found = self.store.scan_first(Table::Wishes, &conversation_key(id), most)?;
+        if found.len() == most && !self.is_any_due(&found)? {
             found = self.store.scan(Table::Wishes, &conversation_key(id))?;
         }
         for (_, bytes) in found {
@@ -188,6 +182,15 @@ impl Ctx<'_> {
             }
         }
         Ok(next)
+    }
+
+    fn is_any_due(&self, wishes: &[(Vec<u8>, Vec<u8>)]) -> Result<bool, Error> {
+        for (_, bytes) in wishes {
+            if decode::<WishRow>(bytes)?.not_before <= self.now {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether there may be a wish that goes before all others: to make the group, or to come back into it.
@@ -305,26 +308,10 @@ impl Ctx<'_> {
         WishRow::load(self.store, &reference)?.ok_or_else(just_stored)
     }
 
-    /// Claims the key packages of those for whom none were claimed yet.
-    pub(super) fn claim(
-        &mut self,
-        wish: &WishRow,
-        reference: WishRef,
-        suite: u16,
-        who: &[IdentityId],
-    ) -> Result<Vec<u64>, Error> {
-        let missing = who.iter().filter(|who| !wish.claimed.iter().any(|claimed| claimed.identity == **who));
-        missing
-            .map(|identity| {
-                let purpose = Purpose::Claim { wish: reference, identity: *identity };
-                self.request(Request::Claim { identity: *identity, suite }, purpose)
-            })
-            .collect()
-    }
-
     /// Ends a wish, one way or the other.
     pub(super) fn settle(&mut self, wish: &WishRow, result: Result<(), String>) -> Result<(), Error> {
         WishRow::delete(self.store, &wish.key())?;
+        self.forget_claims(wish.id)?;
         if let WishKind::Send { message } = wish.kind {
             if let Err(reason) = &result {
                 self.fail_message(wish.conversation, message, reason)?;
@@ -492,6 +479,9 @@ fn describe(kind: &WishKind) -> &'static str {
         WishKind::RemoveOwn { .. } => "removing a device of yours",
     }
 }
+
+/// Wishes that are looked at before all are: receipts that are being gathered may come first.
+const FEW_WISHES: usize = 4;
 
 /// The counter that holds when keys were last looked after.
 const UPKEEP: &str = "upkeep";

@@ -2,6 +2,7 @@
 
 mod annotate;
 mod build;
+mod claims;
 mod commands;
 mod ctx;
 mod devices;
@@ -268,6 +269,8 @@ struct Connection {
     refuted: BTreeSet<GroupId>,
     /// Own messages and commits that were accepted over it: an answer to a subscription may be older than that.
     accepted: BTreeSet<ContentHash>,
+    /// When the last receipt leaves or has left, by whether it is about reading.
+    receipts: BTreeMap<(ConversationId, bool), Timestamp>,
     /// By how many milliseconds the server's clock is ahead of this device's.
     ahead: i64,
     /// One of the two is wrong by so much that what one makes may not be valid for the other.

@@ -1,6 +1,6 @@
 //! Receipts: telling authors that their messages are here and were read, and noting what others tell. End to end, so that the
-//! server learns nothing; at most one for each step of the engine, and none in large groups, where everybody would tell
-//! everybody.
+//! server learns nothing. The first one leaves at once and what comes soon after it is gathered, so that a conversation in full
+//! flow does not consist of receipts; none in large groups, where everybody would tell everybody.
 
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ use super::ctx::Ctx;
 use super::drive::Progress;
 use crate::error::Error;
 use crate::store::notes::{NoteKind, NoteRow};
-use crate::store::rows::{ConversationRow, EventRowKind, GroupRow, Row as _, WishKind, WishRef, number, set_number};
+use crate::store::rows::{
+    ConversationRow, EventRowKind, GroupRow, Row as _, WishKind, WishRef, WishRow, conversation_key, number, set_number,
+};
+use crate::store::{Table, decode};
 use crate::view::{ConversationId, MessageStatus};
 
 impl Ctx<'_> {
@@ -47,11 +50,37 @@ impl Ctx<'_> {
         if messages.is_empty() || !self.tells_others(id)? {
             return Ok(());
         }
+        let last = self.connection.receipts.get(&(id, is_read)).copied().unwrap_or_default();
+        let delay = GATHER.saturating_sub(self.now.since(last));
+        let messages = if delay.is_zero() { messages } else { self.gather(id, is_read, messages)? };
+        if messages.is_empty() {
+            return Ok(());
+        }
+        self.connection.receipts.insert((id, is_read), self.now.after(delay));
         for messages in messages.chunks(limits::RECEIPT_TARGETS) {
             let messages = messages.to_vec();
-            self.wish(id, WishKind::Receipt { is_read, messages }, Duration::ZERO)?;
+            self.wish(id, WishKind::Receipt { is_read, messages }, delay)?;
         }
         Ok(())
+    }
+
+    /// Adds messages to the receipt that waits for its time, and gives back those that have no place in it.
+    fn gather(
+        &mut self,
+        id: ConversationId,
+        is_read: bool,
+        mut messages: Vec<MessageId>,
+    ) -> Result<Vec<MessageId>, Error> {
+        for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(id))? {
+            let mut wish: WishRow = decode(&bytes)?;
+            let WishKind::Receipt { is_read: kind, messages: gathered } = &mut wish.kind else { continue };
+            if *kind == is_read && wish.not_before > self.now {
+                let room = limits::RECEIPT_TARGETS.saturating_sub(gathered.len()).min(messages.len());
+                gathered.extend(messages.drain(..room));
+                wish.save(self.store)?;
+            }
+        }
+        Ok(messages)
     }
 
     /// Whether others learn what the user does here: never of requests, and not when the user does not want it.
@@ -134,6 +163,9 @@ impl Ctx<'_> {
 
 /// The counter that is 1 while others learn nothing of what the user does.
 pub const SILENT: &str = "silent";
+
+/// How far apart receipts of one kind are in a conversation.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// Devices in a group in which everybody tells everybody.
 const MOST_DEVICES: usize = 16;

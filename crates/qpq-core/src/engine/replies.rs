@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::groups::{CommitOutcome, CreateOutcome, Head, PostOutcome};
-use qpq_proto::ids::{ContentHash, GroupId, IdentityId, Seq};
+use qpq_proto::ids::{ContentHash, GroupId, Seq};
 use qpq_proto::mutation::{Mutation, is_on};
 
 use super::Effect;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Reply, Request};
 use crate::store::rows::{
-    Claimed, EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishKind, WishRef, WishRow,
+    EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishKind, WishRef, WishRow,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -90,17 +90,6 @@ impl Ctx<'_> {
         let backoff = Duration::from_millis(500 << row.attempts.min(7));
         row.attempts += 1;
         row.not_before = self.now.after(refusal.retry_after.unwrap_or(backoff));
-        Ok(row.save(self.store)?)
-    }
-
-    fn claimed(&mut self, wish: WishRef, identity: IdentityId, packages: Vec<Vec<u8>>) -> Result<(), Error> {
-        let Some(mut row) = WishRow::load(self.store, &wish)? else { return Ok(()) };
-        if packages.is_empty() && identity != self.account.identity {
-            // An identity without a key package can be added no more than one that does not exist.
-            return self.settle(&row, Err(NO_KEY_PACKAGES.to_owned()));
-        }
-        let packages = packages.into_iter().map(serde_bytes::ByteBuf::from).collect();
-        row.claimed.push(Claimed { identity, packages, is_refreshed: false });
         Ok(row.save(self.store)?)
     }
 
@@ -295,4 +284,4 @@ impl Ctx<'_> {
     }
 }
 
-const NO_KEY_PACKAGES: &str = "this user has no key packages on the server; they must come online first";
+pub(super) const NO_KEY_PACKAGES: &str = "this user has no key packages on the server; they must come online first";

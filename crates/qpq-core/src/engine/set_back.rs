@@ -405,10 +405,9 @@ impl Ctx<'_> {
     /// whom it was to add. Key packages that were claimed for it are used up.
     fn start_wish(&mut self, row: &GroupRow, members: Vec<IdentityId>) -> Result<(), Error> {
         for (_, bytes) in self.store.scan(Table::Wishes, &conversation_key(row.conversation))? {
-            let mut wish: WishRow = decode(&bytes)?;
+            let wish: WishRow = decode(&bytes)?;
             if is_start(&wish.kind) {
-                wish.claimed.clear();
-                wish.save(self.store)?;
+                self.forget_claims(wish.id)?;
                 self.touch(row.conversation);
                 return Ok(());
             }

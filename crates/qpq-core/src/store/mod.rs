@@ -126,6 +126,8 @@ pub enum Table {
     Histories = 23,
     /// (blob, index) → part of a history.
     HistoryParts = 24,
+    /// (wish id, identity) → [`rows::ClaimRow`].
+    Claims = 25,
 }
 
 /// The storage failed.

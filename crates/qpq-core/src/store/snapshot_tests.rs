@@ -9,9 +9,9 @@ use sha2::Digest as _;
 
 use super::archive::{HistoryRow, HistoryStage};
 use super::rows::{
-    AccountRow, BacklogRow, ContactRow, ConversationRow, DeviceChange, DeviceChangeRow, EventRow, EventRowKind,
-    GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Row as _, ToldRow, TransferRow, WishKind, WishRef, WishRow,
-    conversation_key,
+    AccountRow, BacklogRow, ClaimRow, ContactRow, ConversationRow, DeviceChange, DeviceChangeRow, EventRow,
+    EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow, QuarantineRow, Row as _, ToldRow, TransferRow, WishKind,
+    WishRef, WishRow, conversation_key,
 };
 use super::{Table, decode, encode};
 use crate::request::{Purpose, Request};
@@ -114,12 +114,15 @@ fn rows_keep_their_bytes() {
         "87a2696481a547726f7570c41003030303030303030303030303030303a567726f7570c41003030303030303030303030303030303a9696e5f666c696768749101ad6c6173745f616374697669747902ab6c6173745f6e756d62657203ab726561645f6e756d62657204a765787065637473c0",
     );
     let kind = WishKind::Send { message: MessageId([1; 16]) };
-    let wish = WishRow { id: 1, conversation, kind, not_before: Timestamp(0), claimed: vec![] };
+    let wish = WishRow { id: 1, conversation, kind, not_before: Timestamp(0) };
     check(
         "wish",
         &wish,
-        "85a2696401ac636f6e766572736174696f6e81a547726f7570c41003030303030303030303030303030303a46b696e6481a453656e6481a76d657373616765c41001010101010101010101010101010101aa6e6f745f6265666f726500a7636c61696d656490",
+        "84a2696401ac636f6e766572736174696f6e81a547726f7570c41003030303030303030303030303030303a46b696e6481a453656e6481a76d657373616765c41001010101010101010101010101010101aa6e6f745f6265666f726500",
     );
+    // As it was written when claims were part of it.
+    let older = "85a2696401ac636f6e766572736174696f6e81a547726f7570c41003030303030303030303030303030303a46b696e6481a453656e6481a76d657373616765c41001010101010101010101010101010101aa6e6f745f6265666f726500a7636c61696d656490";
+    assert_eq!(decode::<WishRow>(&hex::decode(older).expect("hex")).expect("rows decode").kind, wish.kind);
     let kind = EventRowKind::Renamed { by: identity, name: "n".into() };
     check(
         "event",
@@ -129,8 +132,8 @@ fn rows_keep_their_bytes() {
     let kind = WishKind::RemoveOwn { devices: vec![device] };
     check(
         "wish to remove",
-        &WishRow { id: 1, conversation, kind, not_before: Timestamp(0), claimed: vec![] },
-        "85a2696401ac636f6e766572736174696f6e81a547726f7570c41003030303030303030303030303030303a46b696e6481a952656d6f76654f776e81a76465766963657391c41002020202020202020202020202020202aa6e6f745f6265666f726500a7636c61696d656490",
+        &WishRow { id: 1, conversation, kind, not_before: Timestamp(0) },
+        "84a2696401ac636f6e766572736174696f6e81a547726f7570c41003030303030303030303030303030303a46b696e6481a952656d6f76654f776e81a76465766963657391c41002020202020202020202020202020202aa6e6f745f6265666f726500",
     );
     let kind = EventRowKind::DeviceAdded { who: identity, device, name: "n".into() };
     check(
@@ -197,6 +200,12 @@ fn what_waits_keeps_its_bytes() {
         "own",
         &OwnRow { hash, message: MessageId([1; 16]), wish, request: 2, accepted: None, about: None },
         "84a468617368c4200404040404040404040404040404040404040404040404040404040404040404a76d657373616765c41001010101010101010101010101010101a47769736882ac636f6e766572736174696f6e81a6446972656374c4200101010101010101010101010101010101010101010101010101010101010101a2696407a77265717565737402",
+    );
+    let packages = vec![serde_bytes::ByteBuf::from(vec![6; 2])];
+    check(
+        "claim",
+        &ClaimRow { wish: 7, identity: IdentityId([1; 32]), packages, is_refreshed: false },
+        "83a47769736807a86964656e74697479c4200101010101010101010101010101010101010101010101010101010101010101a87061636b6167657391c4020606",
     );
     let backlog = BacklogRow { group, entry: entry(EntryKind::Commit) };
     check(

@@ -280,12 +280,13 @@ impl<'a> Query<'a> {
         Ok((count(&[ConversationState::Active]), count(&[ConversationState::Starting, ConversationState::Broken])))
     }
 
-    /// Whether nothing is under way: no request, no join, and no wish whose time has come in a group that works.
+    /// Whether nothing is under way: no request, no join, no receipt, and no wish whose time has come in a group that works.
     pub fn is_quiet(&self, now: Timestamp) -> Result<bool, Error> {
         if !OutboxRow::all(self.store)?.is_empty() || !JoinRow::all(self.store)?.is_empty() {
             return Ok(false);
         }
-        for wish in WishRow::all(self.store)?.iter().filter(|wish| wish.not_before <= now) {
+        let is_near = |wish: &&WishRow| wish.not_before <= now || matches!(wish.kind, WishKind::Receipt { .. });
+        for wish in WishRow::all(self.store)?.iter().filter(is_near) {
             let conversation = ConversationRow::load(self.store, &wish.conversation)?;
             if conversation.as_ref().is_some_and(|row| row.group.is_none() && row.expects.is_some()) {
                 continue;

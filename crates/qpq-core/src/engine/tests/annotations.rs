@@ -26,7 +26,7 @@ fn say_content(world: &mut World, node: usize, conversation: ConversationId, con
     let store = &mut world.nodes[node].store;
     let id = next_number(store, "wish").unwrap();
     let kind = WishKind::Tell { content };
-    WishRow { id, conversation, kind, not_before: Timestamp::default(), claimed: vec![] }.save(store).unwrap();
+    WishRow { id, conversation, kind, not_before: Timestamp::default() }.save(store).unwrap();
     world.quiesce();
 }
 
@@ -86,6 +86,22 @@ fn three(seed: u64) -> (World, ConversationId) {
         world.command(node, Command::Accept(group));
     }
     (world, group)
+}
+
+#[test]
+fn receipts_of_a_busy_conversation_are_gathered() {
+    let (mut world, group) = three(9);
+    let logged = |world: &World| world.delivery.groups.values().map(|group| group.log.len()).sum::<usize>();
+    let before = logged(&world);
+    let ids: Vec<_> = (0..5).map(|number| world.send(0, group, &format!("message {number}"))).collect();
+    world.quiesce();
+    // Bob and Carol confirm what came in the first step, and all the rest a second later.
+    let receipts = logged(&world) - before - ids.len();
+    assert!((2..=4).contains(&receipts), "{receipts} receipts");
+    for id in ids {
+        let notes = messages(&mut world, 0, group).into_iter().find(|message| message.id == id).unwrap().notes;
+        assert_eq!(notes.delivered, 2, "{id:?}");
+    }
 }
 
 #[test]

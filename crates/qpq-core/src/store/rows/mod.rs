@@ -159,6 +159,7 @@ row!(GroupRow, Groups, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(ConversationRow, Conversations, ConversationId, |key| conversation_key(*key), |row| row.id);
 row!(OutboxRow, Outbox, u64, |key| key.to_be_bytes().to_vec(), |row| row.id);
 row!(WishRow, Wishes, WishRef, |key| wish_key(*key), |row| WishRef { conversation: row.conversation, id: row.id });
+row!(ClaimRow, Claims, (u64, IdentityId), |key| claim_key(key.0, Some(key.1)), |row| (row.wish, row.identity));
 row!(JoinRow, Joins, (GroupId, Epoch), |key| group_seq(key.0, Seq(key.1.0)), |row| (row.group, row.epoch));
 row!(OwnRow, Own, ContentHash, |key| key.0.to_vec(), |row| row.hash);
 row!(BacklogRow, Backlog, (GroupId, Seq), |key| group_seq(key.0, key.1), |row| (row.group, row.entry.seq));
@@ -168,6 +169,13 @@ row!(DeviceChangeRow, DeviceChanges, u64, |key| key.to_be_bytes().to_vec(), |row
 row!(ToldRow, Told, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(RepairRow, Repairs, GroupId, |key| key.0.to_vec(), |row| row.group);
 row!(QuarantineRow, Quarantine, (LogId, Seq), |key| log_seq(key.0, key.1), |row| (row.entry.log, row.entry.seq));
+
+/// Where the claim of one identity for a wish is, or all those for the wish.
+pub fn claim_key(wish: u64, identity: Option<IdentityId>) -> Vec<u8> {
+    let mut key = wish.to_be_bytes().to_vec();
+    key.extend(identity.iter().flat_map(|identity| identity.0));
+    key
+}
 
 fn wish_key(wish: WishRef) -> Vec<u8> {
     [&conversation_key(wish.conversation)[..], &wish.id.to_be_bytes()].concat()

@@ -33,13 +33,13 @@ pub struct WishRow {
     pub conversation: ConversationId,
     pub kind: WishKind,
     pub not_before: Timestamp,
-    /// Key packages that were claimed for it.
-    pub claimed: Vec<Claimed>,
 }
 
-/// Key packages of one identity.
+/// Key packages of one identity that were claimed for a wish. A row each: a thousand may be claimed for one wish.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Claimed {
+pub struct ClaimRow {
+    /// The wish's id.
+    pub wish: u64,
     pub identity: IdentityId,
     pub packages: Vec<serde_bytes::ByteBuf>,
     /// The directory was asked again, because a package was of a device that was not known.
