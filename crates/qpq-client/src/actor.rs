@@ -9,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use qpq_core::engine::{Answer, Command, Effect, Engine, Input, LookUpError, Query};
 use qpq_core::request::Reply;
-use qpq_core::store::Store;
 use qpq_core::store::rows::AccountRow;
 use qpq_proto::account::UserName;
 use qpq_proto::code::Refusal;
@@ -32,8 +31,6 @@ pub enum Turn {
     Command(Command, SyncSender<Result<Answer, Error>>),
     /// A look at the store.
     Look(Box<dyn FnOnce(&mut Query<'_>) + Send>),
-    /// The position of the newest event.
-    NewestEvent(SyncSender<Result<u64, Error>>),
     LookUp(UserName, Waiter<LookedUp>),
     AwaitWish(u64, Waiter<Done>),
     AwaitMessage(MessageId, Waiter<Done>),
@@ -119,7 +116,10 @@ impl Actor {
                 Some(turn) => turn,
                 None => match turns.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                     Ok(turn) => turn,
-                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Timeout) => {
+                        put_back = self.index_words(turns);
+                        continue;
+                    }
                     Err(RecvTimeoutError::Disconnected) => break,
                 },
             };
@@ -148,6 +148,29 @@ impl Actor {
         self.tell_settled();
     }
 
+    /// There is time for what searches need, until somebody wants something.
+    fn index_words(&mut self, turns: &Receiver<Turn>) -> Option<Turn> {
+        loop {
+            let indexed = self.database.begin().and_then(|tx| {
+                let more = tx.index_words(WORDS_AT_ONCE)?;
+                tx.commit()?;
+                Ok(more)
+            });
+            match indexed {
+                Ok(true) => {}
+                Ok(false) => return None,
+                // It is tried again, and a search says what is wrong.
+                Err(error) => {
+                    tracing::debug!(%error, "the index of words could not be written");
+                    return None;
+                }
+            }
+            if let Ok(turn) = turns.try_recv() {
+                return Some(turn);
+            }
+        }
+    }
+
     fn turn(&mut self, turn: Turn) {
         match turn {
             Turn::Command(command, answer) => {
@@ -155,13 +178,15 @@ impl Actor {
                 let _ = answer.send(result.map(|answer| answer.unwrap_or(Answer::Done)));
             }
             Turn::Look(look) => match self.database.begin() {
-                Ok(mut tx) => look(&mut Query::new(&mut tx)),
+                Ok(mut tx) => {
+                    look(&mut Query::new(&mut tx));
+                    // A search has brought the index of words up to date.
+                    if let Err(error) = tx.commit() {
+                        tracing::warn!(%error, "the index of words could not be written");
+                    }
+                }
                 Err(error) => tracing::error!(%error, "the profile's database cannot be read"),
             },
-            Turn::NewestEvent(answer) => {
-                let newest = self.database.begin().and_then(|tx| Store::newest_event(&tx));
-                let _ = answer.send(newest.map_err(Error::from));
-            }
             Turn::LookUp(name, answer) => match self.handle(Input::Command(Command::LookUp(name.clone()))) {
                 Ok(Some(Answer::Offline)) | Err(_) => answer.tell(None),
                 Ok(_) => self.lookups.entry(name).or_default().push(answer),
@@ -442,6 +467,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Entries in the first transaction of a connection, and in one at most.
 const FIRST_RUN: usize = 32;
 const LARGEST_RUN: usize = 1000;
+/// Messages whose words are put into the index in one transaction: few enough that nobody notices the wait.
+const WORDS_AT_ONCE: usize = 100;
 /// OpenMLS needs more than two MiB in debug builds.
 const STACK: usize = 8 * 1024 * 1024;
 

@@ -171,7 +171,7 @@ impl Client {
     /// # Errors
     /// The client was closed, or its database cannot be read.
     pub fn whoami(&self) -> Result<Whoami, Error> {
-        let account = self.look(|query| query.account())?.ok_or(Error::Closed)?;
+        let account = self.look(|query| Ok(query.account()?.cloned()))?.ok_or(Error::Closed)?;
         Ok(Whoami {
             name: account.name.clone(),
             identity: account.identity,
@@ -320,13 +320,6 @@ impl Client {
         let (answer, seen): (SyncSender<Result<T, qpq_core::Error>>, _) = sync_channel(1);
         self.turn(Turn::Look(Box::new(move |query| drop(answer.send(look(query))))))?;
         Ok(seen.recv().map_err(|_| Error::Closed)??)
-    }
-
-    /// The position of the newest event, also of one that cannot be shown any more.
-    pub(crate) fn newest_event(&self) -> Result<u64, Error> {
-        let (answer, newest) = sync_channel(1);
-        self.turn(Turn::NewestEvent(answer))?;
-        newest.recv().map_err(|_| Error::Closed)?
     }
 
     /// Whether there is a connection; the error is one that no waiting helps against.

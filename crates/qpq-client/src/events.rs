@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use qpq_core::engine::Command;
+use qpq_core::engine::{Command, Query};
 use qpq_core::view::Event;
 
 use crate::client::Client;
@@ -56,9 +56,11 @@ impl EventStream {
                 return Ok(Some(event));
             }
             let generation = self.client.shared().generation();
-            let (after, newest) = (self.position, self.client.newest_event()?);
+            let after = self.position;
+            let look = move |query: &mut Query<'_>| Ok((query.events(after, BATCH as usize)?, query.last_event()?));
+            let (events, newest) = self.client.look(look)?;
             if after < newest {
-                self.buffer = self.client.look(move |query| query.events(after, BATCH as usize))?.into();
+                self.buffer = events.into();
                 if self.buffer.is_empty() {
                     self.position = past_nothing(after, newest);
                 }
@@ -102,7 +104,7 @@ impl EventStream {
 }
 
 /// Where to go on when none of a batch of events can be shown any more. Positions are whole numbers, so that a batch has
-/// looked at least this far; `newest` was asked for before the batch, so that nothing is passed over that came since.
+/// looked at least this far; `newest` is of the same moment as the batch, so that nothing is passed over that came since.
 fn past_nothing(after: u64, newest: u64) -> u64 {
     newest.min(after.saturating_add(BATCH))
 }

@@ -152,7 +152,7 @@ impl Client {
     pub fn link_offered(&self, code: &str, timeout: Duration) -> Result<PendingLink, Error> {
         let code = self.code_of(code.trim())?;
         let mailbox = code.mailbox();
-        let account = self.look(|query| query.account())?.ok_or(Error::Closed)?;
+        let account = self.look(|query| Ok(query.account()?.cloned()))?.ok_or(Error::Closed)?;
         let (profile, interrupts) = (self.profile(), self.interrupts());
         let is_interrupted = || self.interrupts() != interrupts;
         let patience = Patience::new(timeout, &is_interrupted);

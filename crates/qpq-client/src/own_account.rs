@@ -187,7 +187,7 @@ impl Client {
     }
 
     fn row(&self) -> Result<AccountRow, Error> {
-        self.look(|query| query.account())?.ok_or(Error::Closed)
+        self.look(|query| Ok(query.account()?.cloned()))?.ok_or(Error::Closed)
     }
 
     /// A connection of its own for one thing.

@@ -73,7 +73,7 @@ impl TranscriptFile {
     /// As [`Self::line`]; the client was closed.
     pub fn finish(mut self, client: &Client) -> Result<(), Error> {
         if let Some(writer) = self.sealed.take() {
-            let account = client.look(|query| query.account())?.ok_or(Error::Closed)?;
+            let account = client.look(|query| Ok(query.account()?.cloned()))?.ok_or(Error::Closed)?;
             let keys = account.identity_keys[..].try_into().map_err(|_| Error::Corrupt("identity keys".into()))?;
             let end = writer.end(&IdentityKeys::from_bytes(keys)).map_err(random)?;
             self.file.write_all(&end).map_err(|error| self.failed(&error))?;

@@ -76,7 +76,9 @@ pub struct Conversation {
     /// The group's name, or the other person's user name without `@`. Comes from others: sanitize before showing.
     pub title: String,
     pub state: ConversationState,
+    /// Messages of others that were not read. Not counted for the conversation of an event: 0.
     pub unread: u64,
+    /// The newest message. Not looked up for the conversation of an event.
     pub last: Option<Message>,
     /// A stranger began it, and the user has not accepted: nothing leaves this device for it.
     pub is_request: bool,

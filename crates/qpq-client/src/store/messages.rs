@@ -81,6 +81,9 @@ pub fn list(
 ) -> Result<Vec<MessageRow>> {
     let (long, short): (Vec<&str>, Vec<&str>) =
         search.unwrap_or_default().split_whitespace().partition(|word| word.chars().count() >= TRIGRAM);
+    if !long.is_empty() {
+        index(connection, usize::MAX)?;
+    }
     let all = long.iter().map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect::<Vec<_>>().join(" ");
     let short: Vec<String> = short.into_iter().map(like_pattern).collect();
     let indexed = if all.is_empty() { "" } else { " AND place IN (SELECT rowid FROM words WHERE words MATCH ?)" };
@@ -106,6 +109,23 @@ pub fn list(
     let mut rows = statement.query_map(&values[..], read)?.collect::<Result<Vec<_>>>()?;
     rows.reverse();
     Ok(rows)
+}
+
+/// Puts the words of at most so many messages into the index that searches use; false when all are in it.
+pub fn index(connection: &Connection, most: usize) -> Result<bool> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT max(place) FROM (SELECT place FROM unindexed ORDER BY place LIMIT ?1)")?
+        .query_row([most], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(false) };
+    connection
+        .prepare_cached(
+            "INSERT INTO words (rowid, text)
+             SELECT place, text FROM messages WHERE place IN (SELECT place FROM unindexed WHERE place <= ?1)",
+        )?
+        .execute([last])?;
+    connection.prepare_cached("DELETE FROM unindexed WHERE place <= ?1")?.execute([last])?;
+    Ok(true)
 }
 
 pub fn held(connection: &Connection, sender: IdentityId) -> Result<Vec<MessageRow>> {

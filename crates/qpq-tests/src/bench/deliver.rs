@@ -13,7 +13,7 @@ use super::text::text;
 use super::{Figure, Measured, Plot, Target, median, percentile};
 use crate::world::Server;
 
-/// 300 messages of 1 KiB.
+/// 1,000 messages of 1 KiB.
 pub fn run() -> Result<Measured> {
     let (data, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let server = Server::start_with(data.path(), "127.0.0.1:0", super::post::GENEROUS)?;
@@ -76,4 +76,4 @@ async fn echo(payload: &[u8]) -> Result<f64> {
     Ok(median(&mut times))
 }
 
-const ROUNDS: u32 = 320;
+const ROUNDS: u32 = 1020;

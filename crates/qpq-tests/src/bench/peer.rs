@@ -22,8 +22,13 @@ pub struct Peer {
 
 /// What a stream is for; its first byte.
 pub const ECHO: u8 = b'e';
+pub const ANSWER: u8 = b'a';
 pub const SINK: u8 = b's';
 pub const SOURCE: u8 = b'd';
+
+/// Bytes of a question to [`ANSWER`], and of its answer: those of a post of 1 KiB and of what the server says to it.
+pub const REQUEST: usize = 1300;
+pub const RESPONSE: usize = 100;
 
 /// The option that makes the benchmark program one.
 pub const OPTION: &str = "--bare-quic";
@@ -96,6 +101,12 @@ async fn answer(mut sender: SendStream, mut receiver: RecvStream) -> Result<()> 
     let mut kind = [0];
     receiver.read_exact(&mut kind).await?;
     match kind[0] {
+        ANSWER => {
+            let mut question = [0; REQUEST];
+            while receiver.read_exact(&mut question).await.is_ok() {
+                sender.write_all(&question[..RESPONSE]).await?;
+            }
+        }
         SINK => {
             while receiver.read_chunk(CHUNK, true).await?.is_some() {}
             sender.write_all(&[1]).await?;

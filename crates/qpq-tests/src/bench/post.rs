@@ -1,4 +1,5 @@
-//! Durable posts per second, against SQLite with one insert per transaction, and with a hundred.
+//! Durable posts per second, against SQLite with one insert per transaction, and with a hundred; and against bare QUIC, which
+//! does nothing but carry the same bytes there and an answer back.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,8 +11,10 @@ use openmls_traits::OpenMlsProvider as _;
 use qpq_proto::generated::groups_capnp::{create_reply, post_reply};
 use qpq_proto::groups::{NewGroup, Post};
 use qpq_proto::ids::{Epoch, GroupId};
+use quinn::{Connection, Endpoint};
 
 use super::mls::Device;
+use super::peer::{ANSWER, Peer, REQUEST, RESPONSE, stream};
 use super::probe::{Cpu, FLUSHES, count, inserts_per_second};
 use super::session::{Session, block_on, register, resume};
 use super::{Axis, Figure, Line, Measured, Plot, Target, median};
@@ -38,7 +41,7 @@ pub fn run() -> Result<Measured> {
     let data = tempfile::tempdir()?;
     let server = Server::start_with(data.path(), "127.0.0.1:0", GENEROUS)?;
     let mut figures = Vec::new();
-    let (mut rates, mut singles) = (Vec::new(), Vec::new());
+    let (mut rates, mut singles, mut carried) = (Vec::new(), Vec::new(), Vec::new());
     for senders in [1, 8, 64, 256] {
         let rounds = block_on(rounds(&server, data.path(), senders))?;
         let median_of = |of: fn(&Round) -> f64| median(&mut rounds.iter().map(of).collect::<Vec<_>>());
@@ -57,6 +60,18 @@ pub fn run() -> Result<Measured> {
                 _ => Target::AtLeast(0.3),
             },
         });
+        let echoes = median_of(|round| round.echoes.rate);
+        carried.push((f64::from(senders), echoes));
+        if senders >= 64 {
+            let (peer, client) = (median_of(|round| round.echoes.server), median_of(|round| round.echoes.client));
+            figures.push(Figure {
+                name: format!("post: {senders} senders, of bare QUIC"),
+                measured: format!("{rate:.0} posts/s"),
+                limit: format!("{echoes:.0} answers/s without us (CPU µs: server {peer:.0}, clients {client:.0})"),
+                ratio: median_of(|round| round.posts.rate / round.echoes.rate),
+                target: Target::AtLeast(0.5),
+            });
+        }
         if senders == 256 {
             figures.push(Figure {
                 name: "post: 256 senders, batched".into(),
@@ -80,7 +95,7 @@ pub fn run() -> Result<Measured> {
         title: "post: throughput against senders".into(),
         x: Axis::logarithmic("senders"),
         y: Axis::linear("posts/s"),
-        lines: vec![line("durable posts", rates), line("SQLite, single inserts", singles)],
+        lines: vec![line("durable posts", rates), line("SQLite, single inserts", singles), line("bare QUIC", carried)],
     }];
     Ok(Measured { figures, plots })
 }
@@ -90,6 +105,15 @@ struct Round {
     posts: Posts,
     single: f64,
     batched: f64,
+    echoes: Echoes,
+}
+
+/// What bare QUIC does with as many connections.
+struct Echoes {
+    rate: f64,
+    /// CPU time for each, as in [`Posts`].
+    server: f64,
+    client: f64,
 }
 
 /// Disks drift within minutes: what is compared alternates in seconds.
@@ -102,10 +126,16 @@ async fn rounds(server: &Server, data: &Path, senders: u32) -> Result<Vec<Round>
         sessions.push(resume(&address, &first.account).await?);
     }
     sessions.push(first);
+    let peer = Peer::start()?;
+    let mut connections = Vec::new();
+    for _ in 0..senders {
+        connections.push(peer.connect().await?);
+    }
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let (single, batched) = (inserts_per_second(data, 200, 1)?, inserts_per_second(data, 2000, 100)?);
-        rounds.push(Round { posts: post_all(server, &sessions, group, DURATION).await?, single, batched });
+        let posts = post_all(server, &sessions, group, DURATION).await?;
+        rounds.push(Round { posts, single, batched, echoes: echo_all(&peer, &connections).await? });
     }
     Ok(rounds)
 }
@@ -141,6 +171,26 @@ pub async fn post_all(server: &Server, sessions: &[Session], group: GroupId, dur
     let rate = total / begin.elapsed().as_secs_f64();
     let (server_micros, client) = cpu.micros_each(total)?;
     Ok(Posts { rate, server: server_micros, client, flushes: (count(server, FLUSHES)? - flushes) / total })
+}
+
+/// The same over bare QUIC: a stream each, as much there, a short answer back.
+async fn echo_all(peer: &Peer, connections: &[(Endpoint, Connection)]) -> Result<Echoes> {
+    let cpu = Cpu::start(peer.pid())?;
+    let begin = Instant::now();
+    let senders = connections.iter().map(|(_, connection)| async move {
+        let (mut sender, mut receiver) = stream(connection, ANSWER).await?;
+        let (mut answers, payload) = (0u32, [7; REQUEST]);
+        while begin.elapsed() < DURATION / 3 {
+            sender.write_all(&payload).await?;
+            receiver.read_exact(&mut [0; RESPONSE]).await?;
+            answers += 1;
+        }
+        anyhow::Ok(answers)
+    });
+    let total = f64::from(try_join_all(senders).await?.into_iter().sum::<u32>());
+    let rate = total / begin.elapsed().as_secs_f64();
+    let (server, client) = cpu.micros_each(total)?;
+    Ok(Echoes { rate, server, client })
 }
 
 pub async fn post(session: &Session, group: GroupId, payload: Vec<u8>) -> Result<()> {

@@ -3,6 +3,7 @@
 mod events;
 mod messages;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -38,17 +39,23 @@ use crate::view::{
 /// A look at the store.
 pub struct Query<'a> {
     pub(super) store: &'a mut dyn Store,
+    /// Nearly every answer needs it.
+    account: OnceCell<Option<AccountRow>>,
 }
 
 impl<'a> Query<'a> {
     /// Looks at this transaction.
     pub fn new(store: &'a mut dyn Store) -> Self {
-        Self { store }
+        Self { store, account: OnceCell::new() }
     }
 
     /// The account of this profile.
-    pub fn account(&self) -> Result<Option<AccountRow>, Error> {
-        Ok(AccountRow::load(self.store, &())?)
+    pub fn account(&self) -> Result<Option<&AccountRow>, Error> {
+        if let Some(known) = self.account.get() {
+            return Ok(known.as_ref());
+        }
+        let row = AccountRow::load(self.store, &())?;
+        Ok(self.account.get_or_init(|| row).as_ref())
     }
 
     /// Everybody who is known.
@@ -60,7 +67,7 @@ impl<'a> Query<'a> {
     pub fn view(&self, identity: IdentityId) -> Result<Contact, Error> {
         let account = self.account()?;
         if let Some(account) = account.filter(|account| account.identity == identity) {
-            let name = Some(account.name);
+            let name = Some(account.name.clone());
             let (trust, replaced_by) = (Trust::Verified, None);
             return Ok(Contact { identity, name, trust, replaced_by, is_blocked: false, is_self: true });
         }
@@ -153,12 +160,13 @@ impl<'a> Query<'a> {
         Ok(number(self.store, SILENT)? == 0)
     }
 
-    fn conversation_view(&self, row: &ConversationRow, with_last: bool) -> Result<Conversation, Error> {
+    /// The newest message and what is unread are looked up only when they are wanted: both grow with the conversation.
+    fn conversation_view(&self, row: &ConversationRow, with_messages: bool) -> Result<Conversation, Error> {
         let group = match row.group {
             Some(group) => GroupRow::load(self.store, &group)?,
             None => None,
         };
-        let last = if with_last { self.store.messages(row.id, None, 1, None)?.pop() } else { None };
+        let last = if with_messages { self.store.messages(row.id, None, 1, None)?.pop() } else { None };
         let contacts = &mut BTreeMap::new();
         Ok(Conversation {
             id: row.id,
@@ -168,7 +176,7 @@ impl<'a> Query<'a> {
             is_muted: row.is_muted,
             expires_after: group.as_ref().and_then(|group| group.expires_after).map(Duration::from_millis),
             state: group.map_or(ConversationState::Starting, |group| group.state),
-            unread: self.store.count_received(row.id, row.read_number)?,
+            unread: if with_messages { self.store.count_received(row.id, row.read_number)? } else { 0 },
             last: last.map(|message| self.message_view(message, contacts)).transpose()?,
         })
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use qpq_io::db::{self, DbError, DbKey, OpenOptions};
 use rusqlite::Connection;
 
-use super::snapshot::{copy_into, into_one_file};
+use super::snapshot::into_one_file;
 
 /// A database that nobody else can use until this is dropped.
 pub struct Exclusive(Connection);
@@ -29,7 +29,7 @@ impl Exclusive {
     /// # Errors
     /// A full disk above all.
     pub fn copy(&self, target: &Path, key: &DbKey, new: Option<&DbKey>) -> Result<(), DbError> {
-        copy_into(&self.0, target)?;
+        db::copy(&self.0, target)?;
         let connection = db::open(target, key, &OpenOptions::default())?;
         into_one_file(&connection)?;
         if let Some(new) = new {

@@ -29,7 +29,7 @@ pub struct EnclosedFile {
 /// # Errors
 /// Those of [`db::open`], and a full disk.
 pub fn copy(source: &Path, target: &Path, key: &DbKey, enclosed: &Enclosed) -> Result<(), DbError> {
-    copy_into(&db::open(source, key, &READ_ONLY)?, target)?;
+    db::copy(&db::open(source, key, &READ_ONLY)?, target)?;
     let connection = db::open(target, key, &OpenOptions::default())?;
     connection.execute_batch(
         "CREATE TABLE backup (taken INTEGER NOT NULL);
@@ -74,16 +74,6 @@ pub fn set_apart(connection: &rusqlite::Connection) -> Result<(), DbError> {
          UPDATE inboxes SET head_seq = head_seq + 1000000;
          DELETE FROM settings WHERE key = 'incarnation';",
     )?;
-    Ok(())
-}
-
-/// Writes what is in use of a database into the empty file `target`.
-pub(super) fn copy_into(connection: &rusqlite::Connection, target: &Path) -> Result<(), DbError> {
-    let name = target.to_str().ok_or_else(|| DbError::Io(format!("{} is not UTF-8", target.display())))?;
-    let page_size: String = connection.query_row("PRAGMA cipher_page_size", [], |row| row.get(0))?;
-    // The copy gets the source's key by itself, but not its page size.
-    connection.execute_batch(&format!("PRAGMA cipher_default_page_size = {page_size}"))?;
-    connection.execute("VACUUM INTO ?1", [name])?;
     Ok(())
 }
 
