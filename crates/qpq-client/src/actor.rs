@@ -1,6 +1,6 @@
 //! The owner of a profile: one thread that has the engine and the database, and does one thing after the other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::sync::{Arc, PoisonError};
@@ -68,6 +68,7 @@ pub fn start(profile: Arc<Profile>, database: Database, account: &AccountRow) ->
         caught_up: 0,
         has_caught_up: false,
         run: FIRST_RUN,
+        waiting: VecDeque::new(),
         wishes: HashMap::new(),
         messages: HashMap::new(),
         lookups: HashMap::new(),
@@ -95,6 +96,8 @@ struct Actor {
     has_caught_up: bool,
     /// Entries in the next transaction: few at first, so that the first messages are seen at once.
     run: usize,
+    /// What came before something that went first.
+    waiting: VecDeque<Turn>,
     wishes: HashMap<u64, Vec<Waiter<Done>>>,
     messages: HashMap<MessageId, Vec<Waiter<Done>>>,
     lookups: HashMap<UserName, Vec<Waiter<LookedUp>>>,
@@ -103,7 +106,6 @@ struct Actor {
 
 impl Actor {
     fn run(&mut self, turns: &Receiver<Turn>) {
-        let mut put_back = None;
         // What has disappeared meanwhile is gone before anybody looks.
         let mut next_tick = Instant::now();
         loop {
@@ -112,12 +114,12 @@ impl Actor {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
-            let turn = match put_back.take() {
+            let turn = match self.waiting.pop_front() {
                 Some(turn) => turn,
                 None => match turns.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                     Ok(turn) => turn,
                     Err(RecvTimeoutError::Timeout) => {
-                        put_back = self.index_words(turns);
+                        self.index_words(turns);
                         continue;
                     }
                     Err(RecvTimeoutError::Disconnected) => break,
@@ -126,7 +128,7 @@ impl Actor {
             match turn {
                 Turn::Close => break,
                 Turn::News(News::Entries(entries, stored)) if self.stream.is_some() => {
-                    put_back = self.entries(turns, entries, stored);
+                    self.entries(turns, entries, stored);
                 }
                 turn => self.turn(turn),
             }
@@ -149,7 +151,7 @@ impl Actor {
     }
 
     /// There is time for what searches need, until somebody wants something.
-    fn index_words(&mut self, turns: &Receiver<Turn>) -> Option<Turn> {
+    fn index_words(&mut self, turns: &Receiver<Turn>) {
         loop {
             let indexed = self.database.begin().and_then(|tx| {
                 let more = tx.index_words(WORDS_AT_ONCE)?;
@@ -158,15 +160,12 @@ impl Actor {
             });
             match indexed {
                 Ok(true) => {}
-                Ok(false) => return None,
+                Ok(false) => return,
                 // It is tried again, and a search says what is wrong.
-                Err(error) => {
-                    tracing::debug!(%error, "the index of words could not be written");
-                    return None;
-                }
+                Err(error) => return tracing::debug!(%error, "the index of words could not be written"),
             }
             if let Ok(turn) = turns.try_recv() {
-                return Some(turn);
+                return self.waiting.push_back(turn);
             }
         }
     }
@@ -241,37 +240,31 @@ impl Actor {
             News::Subscribed { log, after, result } => self.step(Input::Subscribed { log, after, result }),
             News::KeyPackagesLow(left) => self.step(Input::KeyPackagesLow(left)),
             News::Whisper { group, payload } => self.step(Input::Whisper { group, payload }),
-            News::Entries(entries, stored) => self.take(entries, vec![stored]),
+            News::Entries(entries, stored) => self.take(None, entries, vec![stored]),
         }
     }
 
     /// Takes everything that has queued up into one transaction: the sync to disk is what costs.
-    fn entries(
-        &mut self,
-        turns: &Receiver<Turn>,
-        mut entries: Vec<Entry>,
-        stored: oneshot::Sender<()>,
-    ) -> Option<Turn> {
+    fn entries(&mut self, turns: &Receiver<Turn>, mut entries: Vec<Entry>, stored: oneshot::Sender<()>) {
         let mut confirmations = vec![stored];
-        let mut put_back = None;
         while entries.len() < self.run {
-            match turns.try_recv() {
-                Ok(Turn::News(News::Entries(more, stored))) => {
+            match self.waiting.pop_front().or_else(|| turns.try_recv().ok()) {
+                Some(Turn::News(News::Entries(more, stored))) => {
                     entries.extend(more);
                     confirmations.push(stored);
                 }
-                Ok(other) => {
-                    put_back = Some(other);
+                Some(other) => {
+                    self.waiting.push_front(other);
                     break;
                 }
-                Err(_) => break,
+                None => break,
             }
         }
-        self.take(entries, confirmations);
-        put_back
+        self.take(Some(turns), entries, confirmations);
     }
 
-    fn take(&mut self, entries: Vec<Entry>, confirmations: Vec<oneshot::Sender<()>>) {
+    /// Takes entries, a run at a time. Between two runs those get their turns who want something of what is here already.
+    fn take(&mut self, turns: Option<&Receiver<Turn>>, entries: Vec<Entry>, confirmations: Vec<oneshot::Sender<()>>) {
         let mut next = entries;
         loop {
             let rest = next.split_off(next.len().min(self.run));
@@ -283,6 +276,14 @@ impl Actor {
                 break;
             }
             next = rest;
+            for _ in 0..TURNS_BETWEEN {
+                let Some(turn) = turns.and_then(|turns| turns.try_recv().ok()) else { break };
+                match turn {
+                    // The order of what the connection tells counts.
+                    Turn::News(_) | Turn::Close => self.waiting.push_back(turn),
+                    turn => self.turn(turn),
+                }
+            }
         }
         for stored in confirmations {
             let _ = stored.send(());
@@ -467,6 +468,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Entries in the first transaction of a connection, and in one at most.
 const FIRST_RUN: usize = 32;
 const LARGEST_RUN: usize = 1000;
+/// Turns between two runs of entries, so that nobody who asks again and again holds them up.
+const TURNS_BETWEEN: usize = 64;
 /// Messages whose words are put into the index in one transaction: few enough that nobody notices the wait.
 const WORDS_AT_ONCE: usize = 100;
 /// OpenMLS needs more than two MiB in debug builds.

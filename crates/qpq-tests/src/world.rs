@@ -14,12 +14,17 @@ use tempfile::TempDir;
 /// The password of everybody here.
 pub const PASSWORD: &str = "correct horse battery staple";
 
+/// The file of this program. Asked for before anything is built, for that may put another file into its place.
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::current_exe().expect("a program knows its path"))
+}
+
 /// Builds the binaries once, in the profile this program was built in, and tells where they are.
 pub fn binaries() -> &'static Path {
     static BINARIES: OnceLock<PathBuf> = OnceLock::new();
     BINARIES.get_or_init(|| {
-        let own = std::env::current_exe().expect("a program knows its path");
-        let folder = own.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
+        let folder = program().ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
         let folder = folder.expect("built by cargo").to_owned();
         let mut build = Command::new(option_env!("CARGO").unwrap_or("cargo"));
         build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);

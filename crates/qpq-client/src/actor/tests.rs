@@ -21,6 +21,7 @@ fn owner(folder: &std::path::Path) -> Actor {
         caught_up: 0,
         has_caught_up: false,
         run: FIRST_RUN,
+        waiting: VecDeque::new(),
         wishes: HashMap::new(),
         messages: HashMap::new(),
         lookups: HashMap::new(),

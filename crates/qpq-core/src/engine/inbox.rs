@@ -191,6 +191,7 @@ impl Ctx<'_> {
         // Another stay: it begins elsewhere.
         self.connection.subscribed.remove(&bundle.group);
         self.connection.ready.remove(&bundle.group);
+        self.connection.forget_doubts(bundle.group);
         self.keep_mls(bundle.group, mls);
         self.check_leaves(&mut row, &leaves)?;
         row.save(self.store)?;

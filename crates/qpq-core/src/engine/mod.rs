@@ -277,6 +277,18 @@ struct Connection {
     is_clock_off: bool,
 }
 
+impl Connection {
+    /// A stay in this group begins: what was asked about the one before, and the answer that is still on its way, do not
+    /// concern it.
+    fn forget_doubts(&mut self, group: GroupId) {
+        self.doubted.remove(&group);
+        self.refuted.remove(&group);
+        self.asked.iter_mut().for_each(|asked| {
+            asked.remove(&group);
+        });
+    }
+}
+
 /// What is known of a log that is followed.
 #[derive(Clone, Copy)]
 struct Followed {

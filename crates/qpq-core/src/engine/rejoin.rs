@@ -304,6 +304,7 @@ impl Ctx<'_> {
         let state = trust_group::state(mls.public_group())?;
         let members = identities(&mls);
         row.joined = group::epoch(&mls);
+        self.connection.forget_doubts(row.group);
         self.keep_mls(row.group, mls);
         row.state = ConversationState::Active;
         row.leaving = rejoin.leaving;

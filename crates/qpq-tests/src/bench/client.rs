@@ -16,7 +16,7 @@ use super::people::{self, PATIENCE, person};
 use super::probe::{peak_kib, resident_kib};
 use super::text::text;
 use super::{Axis, Figure, Line, Measured, Plot, Target, median};
-use crate::world::{PASSWORD, Server};
+use crate::world::{PASSWORD, Server, program};
 
 /// A profile that grows; at each size a process of its own reads it, and bare SQLCipher does.
 pub fn run() -> Result<Measured> {
@@ -114,7 +114,7 @@ pub fn read_profile(home: &Path) -> Result<()> {
 }
 
 fn in_a_process(home: &Path) -> Result<[f64; 4]> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(program());
     let output = command.arg(OPTION).arg(home).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "the reader failed");
     let numbers = String::from_utf8(output.stdout)?;

@@ -13,6 +13,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 
+use crate::world::program;
+
 /// A running one; dropping it ends it.
 pub struct Peer {
     child: Child,
@@ -36,7 +38,7 @@ pub const OPTION: &str = "--bare-quic";
 impl Peer {
     /// Starts one on a free port.
     pub fn start() -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(program());
         let mut child = command.arg(OPTION).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("piped")?).lines();
         let mut line = || lines.next().context("the bare peer did not start")?.context("the bare peer's output");

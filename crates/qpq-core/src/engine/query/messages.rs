@@ -112,7 +112,7 @@ impl Query<'_> {
     /// The message that was stored under this key; none when there is none (any more).
     pub fn message_of_key(&self, conversation: ConversationId, key: &str) -> Result<Option<MessageId>, Error> {
         let Some(account) = self.account()? else { return Ok(None) };
-        let id = send_key::message_id(&account, conversation, key)?;
+        let id = send_key::message_id(account, conversation, key)?;
         Ok(self.store.message(conversation, account.identity, id)?.map(|_| id))
     }
 
