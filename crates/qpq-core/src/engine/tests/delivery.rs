@@ -168,7 +168,7 @@ impl Delivery {
                     return Ok(Reply::Posted(PostOutcome::Accepted(seq)));
                 }
                 if !known.is_member(device) {
-                    return Err(Refusal::new(Code::Forbidden, "not a member"));
+                    return Err(not_found());
                 }
                 if known.head().epoch != post.epoch {
                     return Ok(Reply::Posted(PostOutcome::StaleEpoch(known.head())));

@@ -188,6 +188,32 @@ fn a_leaver_goes_before_a_newcomer_comes() {
 }
 
 #[test]
+fn an_answer_about_an_earlier_stay_does_not_end_the_present_one() {
+    let mut world = World::new(17, &["alice", "bob"]);
+    let group = world.create_group(0, "team", &[1]);
+    world.quiesce();
+    let bob = world.nodes[1].identity;
+    // Bob is removed and does not know it yet; his message is refused, and he asks whether he is still in.
+    (world.nodes[1].is_deaf, world.nodes[1].late) = (true, Some(vec![]));
+    world.change(0, group, WishKind::Remove { who: bob });
+    world.quiesce();
+    world.send(1, group, "to nobody");
+    world.quiesce();
+    assert_eq!(world.nodes[1].late.as_ref().map(Vec::len), Some(1));
+    // Before he hears that he is not, he is in again.
+    world.change(0, group, WishKind::Add { who: vec![bob] });
+    world.quiesce();
+    world.nodes[1].is_deaf = false;
+    world.quiesce();
+    world.let_late_answers_in(1);
+    world.quiesce();
+    world.send(0, group, "welcome back");
+    world.quiesce();
+    assert_eq!(world.facts(0, group), world.facts(1, group));
+    assert_eq!(world.texts(1).last().map(String::as_str), Some("welcome back"));
+}
+
+#[test]
 fn who_comes_back_while_away_reads_both_stays() {
     with_seeds(
         |world| {

@@ -39,6 +39,10 @@ pub struct Node {
     online: bool,
     outgoing: VecDeque<(u64, Request)>,
     replies: VecDeque<(u64, Result<Reply, Refusal>)>,
+    /// What is new in its logs does not reach it.
+    pub is_deaf: bool,
+    /// Answers to the question for its memberships are kept back, as long as there is a place for them.
+    pub late: Option<Vec<(u64, Result<Reply, Refusal>)>>,
     /// Subscriptions that the server has not answered.
     asking: VecDeque<(LogId, Seq, Vec<Mark>)>,
     positions: BTreeMap<LogId, Seq>,
@@ -58,6 +62,8 @@ impl Node {
             online: false,
             outgoing: VecDeque::new(),
             replies: VecDeque::new(),
+            is_deaf: false,
+            late: None,
             asking: VecDeque::new(),
             positions: BTreeMap::new(),
             has_caught_up: false,
@@ -260,6 +266,12 @@ impl World {
         }
     }
 
+    /// The answers that were kept back arrive.
+    pub fn let_late_answers_in(&mut self, node: usize) {
+        let machine = &mut self.nodes[node];
+        machine.replies.extend(machine.late.take().into_iter().flatten());
+    }
+
     /// Something that can happen in the network happens. False when nothing can.
     pub fn step(&mut self) -> bool {
         let mut possible = Vec::new();
@@ -274,7 +286,7 @@ impl World {
                 possible.push((node, 3));
             }
             let waiting = |(log, after): (&LogId, &Seq)| !self.delivery.read(machine.device, *log, *after).is_empty();
-            if machine.positions.iter().any(waiting) {
+            if !machine.is_deaf && machine.positions.iter().any(waiting) {
                 possible.push((node, 2));
             } else if machine.asking.is_empty() && !machine.has_caught_up {
                 possible.push((node, 4));
@@ -298,8 +310,12 @@ impl World {
                     // Delivered twice.
                     let _ = self.delivery.call(device, request.clone());
                 }
+                let is_about_memberships = matches!(request, Request::Memberships);
                 let reply = self.delivery.call(device, request);
-                self.nodes[node].replies.push_back((id, reply));
+                match &mut self.nodes[node].late {
+                    Some(late) if is_about_memberships => late.push((id, reply)),
+                    _ => self.nodes[node].replies.push_back((id, reply)),
+                }
             }
             1 => {
                 let (request, result) = self.nodes[node].replies.pop_front().expect("checked");
