@@ -466,7 +466,7 @@ fn now() -> Timestamp {
 
 const TICK: Duration = Duration::from_millis(500);
 /// Entries in the first transaction of a connection, and in one at most.
-const FIRST_RUN: usize = 32;
+const FIRST_RUN: usize = 8;
 const LARGEST_RUN: usize = 1000;
 /// Turns between two runs of entries, so that nobody who asks again and again holds them up.
 const TURNS_BETWEEN: usize = 64;

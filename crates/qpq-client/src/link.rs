@@ -1,7 +1,7 @@
 //! The connection supervisor: connects, proves the device, streams, and comes back with growing pauses until told to
 //! stop. It holds no state that matters: what is unanswered is in the outbox, what was taken is in the cursors.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use qpq_io::rpc::connect::{ClientConnection, Connector};
 use qpq_proto::account::ServerHello;
 use qpq_proto::code::Refusal;
 use qpq_proto::ids::{GroupId, Seq};
+use qpq_proto::limits;
 use qpq_proto::stream::{Entry, LogId, Mark, Position, Subscribed};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
@@ -159,6 +160,7 @@ async fn connected(
         subscriptions: FuturesUnordered::new(),
         held: VecDeque::new(),
         progress: Progress::default(),
+        stored: Stored::default(),
         silence: SILENCE,
     };
     let end = tokio::select! {
@@ -168,7 +170,13 @@ async fn connected(
     };
     match end {
         End::Closed => {
-            let _ = timeout(CLOSE_PATIENCE, connection.close_and_wait("bye")).await;
+            let _ = timeout(CLOSE_PATIENCE, async {
+                while let Some(positions) = live.stored.take() {
+                    wire::acknowledge(&live.stream, &positions).await;
+                }
+                connection.close_and_wait("bye").await
+            })
+            .await;
         }
         End::GivenUp | End::Lost(_) => connection.close("reconnecting"),
     }
@@ -204,6 +212,7 @@ struct Live {
     /// What came before an answer to a subscription that it may belong to.
     held: VecDeque<Incoming>,
     progress: Progress,
+    stored: Stored,
     /// How long nothing may come.
     silence: Duration,
 }
@@ -231,9 +240,7 @@ impl Live {
                     Some(Order::Whisper { group, payload }) => {
                         spawn_local(wire::whisper(&self.session, group, &payload));
                     }
-                    Some(Order::Acknowledge(positions)) => {
-                        spawn_local(wire::acknowledge(&self.stream, &positions));
-                    }
+                    Some(Order::Acknowledge(positions)) => self.stored.add(positions),
                     Some(Order::Blob { call, answer }) => {
                         self.transfers.add(&self.session, call, answer);
                     }
@@ -258,6 +265,11 @@ impl Live {
                 Some(subscription) = self.subscriptions.next() => {
                     if let Err(error) = self.subscribed(subscription) {
                         return End::Lost(error);
+                    }
+                }
+                () = self.stored.wait() => {
+                    if let Some(positions) = self.stored.take() {
+                        spawn_local(wire::acknowledge(&self.stream, &positions));
                     }
                 }
                 () = sleep_until(silent_at) => {
@@ -315,6 +327,41 @@ impl Live {
     }
 }
 
+/// What this device has stored and the server was not told yet. The server only has to know what it may erase: it is told
+/// the newest of some time at once, and neither end pays for each message.
+#[derive(Default)]
+struct Stored {
+    positions: BTreeMap<LogId, Seq>,
+    tell_at: Option<Instant>,
+}
+
+impl Stored {
+    fn add(&mut self, positions: Vec<Position>) {
+        self.positions.extend(positions.into_iter().map(|position| (position.log, position.seq)));
+        self.tell_at.get_or_insert(Instant::now() + GATHER);
+    }
+
+    /// Until the server is to be told; for ever when there is nothing to tell.
+    async fn wait(&self) {
+        match self.tell_at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// As many as may be told at once; what is left is told next.
+    fn take(&mut self) -> Option<Vec<Position>> {
+        let mut positions = Vec::new();
+        while positions.len() < limits::POSITIONS
+            && let Some((log, seq)) = self.positions.pop_first()
+        {
+            positions.push(Position { log, seq });
+        }
+        self.tell_at = self.tell_at.filter(|_| !self.positions.is_empty());
+        Some(positions).filter(|positions| !positions.is_empty())
+    }
+}
+
 /// How far the logs have come over one stream.
 #[derive(Default)]
 struct Progress {
@@ -364,6 +411,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(15);
 /// For telling the server that we go.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long acknowledgements are gathered.
+const GATHER: Duration = Duration::from_millis(100);
 /// The server sends a heartbeat every 20 seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The server allows 256 calls on one connection; some are taken by the stream.
@@ -393,6 +442,28 @@ mod tests {
     }
 
     #[test]
+    fn acknowledgements_are_gathered() {
+        let mut stored = Stored::default();
+        assert!(stored.take().is_none() && stored.tell_at.is_none());
+        let position = |group: u16, seq| {
+            let mut id = GroupId([0; 16]);
+            id.0[..2].copy_from_slice(&group.to_be_bytes());
+            Position { log: LogId::Group(id), seq: Seq(seq) }
+        };
+        stored.add(vec![position(1, 5), position(2, 1)]);
+        let first = stored.tell_at;
+        stored.add(vec![position(1, 6)]);
+        assert!(first.is_some() && stored.tell_at == first, "what comes later does not put it off");
+        assert_eq!(stored.take(), Some(vec![position(1, 6), position(2, 1)]));
+        assert!(stored.take().is_none() && stored.tell_at.is_none());
+        let many = limits::POSITIONS as u16 + 1;
+        stored.add((0..many).map(|group| position(group, 1)).collect());
+        assert_eq!(stored.take().map(|told| told.len()), Some(limits::POSITIONS));
+        assert!(stored.tell_at.is_some(), "the rest is told next");
+        assert_eq!(stored.take(), Some(vec![position(many - 1, 1)]));
+    }
+
+    #[test]
     fn a_connection_that_the_owner_gives_up_at_once_does_not_end_the_growing_of_pauses() {
         assert!(!is_fresh_start(None, false));
         assert!(is_fresh_start(Some(Duration::ZERO), false));
@@ -417,6 +488,7 @@ mod tests {
                 subscriptions: FuturesUnordered::new(),
                 held: VecDeque::new(),
                 progress: Progress::default(),
+                stored: Stored::default(),
                 silence,
             };
             let (orders_tx, orders) = mpsc::unbounded_channel();

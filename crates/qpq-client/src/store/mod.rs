@@ -6,7 +6,7 @@ mod tx;
 use std::path::Path;
 
 use qpq_core::store::StoreError;
-use qpq_io::db::{self, DbError, DbKey, Migration, OpenOptions};
+use qpq_io::db::{self, DbError, DbKey, Migration, OpenOptions, Pages};
 
 pub use tx::Tx;
 
@@ -21,7 +21,8 @@ impl Database {
     /// # Errors
     /// Wrong key, damaged, made by a newer version, or no space.
     pub fn open(path: &Path, key: &DbKey) -> Result<Self, DbError> {
-        let mut connection = db::open(path, key, &OpenOptions { cache_kib: CACHE_KIB, read_only: false })?;
+        let mut connection =
+            db::open(path, key, &OpenOptions { cache_kib: CACHE_KIB, read_only: false, pages: Pages::Small })?;
         db::migrate(&mut connection, MIGRATIONS)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(Self { connection })
@@ -189,7 +190,8 @@ mod tests {
     fn an_older_profile_is_searched_as_before() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (path, key) = (folder.path().join("qpq.db"), DbKey::generate());
-        let mut connection = db::open(&path, &key, &OpenOptions { cache_kib: 64, read_only: false }).expect("open");
+        let mut connection =
+            db::open(&path, &key, &OpenOptions { cache_kib: 64, read_only: false, pages: Pages::Small }).expect("open");
         db::migrate(&mut connection, &MIGRATIONS[..2]).expect("the version before");
         messages::insert(&connection, &row(1, "apple tree")).expect("insert");
         drop(connection);

@@ -10,4 +10,4 @@ mod open;
 pub use error::DbError;
 pub use key::DbKey;
 pub use migrate::{Migration, migrate};
-pub use open::{OpenOptions, copy, open, rekey};
+pub use open::{OpenOptions, Pages, copy, open, rekey};

@@ -16,11 +16,23 @@ pub struct OpenOptions {
     pub cache_kib: u32,
     /// Never write, and fail when the file is missing.
     pub read_only: bool,
+    /// What the file is for, when it has to be made.
+    pub pages: Pages,
+}
+
+/// How large the pages of a new database are. A page is authenticated, encrypted and written as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pages {
+    /// 4096 bytes, for many transactions that change a little here and there.
+    Small,
+    /// 8192 bytes, for large rows, and for many rows in one transaction.
+    #[default]
+    Large,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { cache_kib: 16 * 1024, read_only: false }
+        Self { cache_kib: 16 * 1024, read_only: false, pages: Pages::default() }
     }
 }
 
@@ -33,10 +45,17 @@ impl Default for OpenOptions {
 pub fn open(path: &Path, key: &DbKey, options: &OpenOptions) -> Result<Connection, DbError> {
     let flags = prepare_file(path, options)?;
     // Nothing in the file says how it is laid out: what does not open in one way may in another.
-    match open_as(&PRESENT, path, key, options, flags) {
-        Err(DbError::WrongKey) => open_as(&FORMER, path, key, options, flags),
-        outcome => outcome,
+    let (wanted, others) = match options.pages {
+        Pages::Small => (&SMALL, [&LARGE, &FORMER]),
+        Pages::Large => (&LARGE, [&SMALL, &FORMER]),
+    };
+    let mut outcome = open_as(wanted, path, key, options, flags);
+    for layout in others {
+        if let Err(DbError::WrongKey) = outcome {
+            outcome = open_as(layout, path, key, options, flags);
+        }
     }
+    outcome
 }
 
 fn open_as(
@@ -72,14 +91,15 @@ fn open_as(
     Ok(connection)
 }
 
-/// Writes what is in use of a database into the empty file `target`, under the same key, in the present layout.
+/// Writes what is in use of a database into the empty file `target`, under the same key, with large pages in their present
+/// layout.
 ///
 /// # Errors
 /// [`DbError::Full`] above all.
 pub fn copy(connection: &Connection, target: &Path) -> Result<(), DbError> {
     let name = target.to_str().ok_or_else(|| DbError::Io(format!("{} is not UTF-8", target.display())))?;
     // The copy gets the source's key by itself; its layout is the process's default.
-    connection.execute_batch(&PRESENT.pragmas("cipher_default"))?;
+    connection.execute_batch(&LARGE.pragmas("cipher_default"))?;
     connection.execute("VACUUM INTO ?1", [name])?;
     Ok(())
 }
@@ -100,9 +120,9 @@ struct Layout {
     hmac: &'static str,
 }
 
-/// Larger pages than SQLite's 4096 cost fewer authentication codes per row read. Processors of the last years have
-/// instructions for SHA-256, and take less than half the time for it that SHA-512 takes.
-const PRESENT: Layout = Layout { page_size: 8192, hmac: "HMAC_SHA256" };
+/// Processors of the last years have instructions for SHA-256, and take less than half the time for it that SHA-512 takes.
+const SMALL: Layout = Layout { page_size: 4096, hmac: "HMAC_SHA256" };
+const LARGE: Layout = Layout { page_size: 8192, hmac: "HMAC_SHA256" };
 
 /// Of databases that were made before; a copy has the present one.
 const FORMER: Layout = Layout { page_size: 8192, hmac: "HMAC_SHA512" };
@@ -144,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    const READ_ONLY: OpenOptions = OpenOptions { cache_kib: 1024, read_only: true };
+    const READ_ONLY: OpenOptions = OpenOptions { cache_kib: 1024, read_only: true, pages: Pages::Large };
     const READ_ONLY_FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
     fn filled() -> (tempfile::TempDir, PathBuf, DbKey) {
@@ -207,10 +227,21 @@ mod tests {
     fn damaged_pages_are_told() {
         let (_dir, path, key) = filled();
         let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-        file.seek(SeekFrom::Start(5 * u64::from(PRESENT.page_size) + 100)).unwrap();
+        file.seek(SeekFrom::Start(5 * u64::from(LARGE.page_size) + 100)).unwrap();
         file.write_all(&[0xaa; 64]).unwrap();
         let outcome = open(&path, &key, &OpenOptions::default()).and_then(|db| rows(&db));
         assert!(matches!(outcome, Err(DbError::Corrupt(_))), "{outcome:?}");
+    }
+
+    #[test]
+    fn small_pages_are_for_whoever_asks_for_them_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("small.db"), DbKey::generate());
+        let small = OpenOptions { pages: Pages::Small, ..OpenOptions::default() };
+        open(&path, &key, &small).unwrap().execute_batch("CREATE TABLE t (x BLOB NOT NULL)").unwrap();
+        let db = open(&path, &key, &OpenOptions::default()).unwrap();
+        let size: i64 = db.query_row("SELECT CAST(page_size AS INTEGER) FROM pragma_page_size", [], |row| row.get(0)).unwrap();
+        assert_eq!((size, rows(&db).unwrap()), (4096, 0));
     }
 
     #[test]
@@ -227,7 +258,7 @@ mod tests {
         drop(db);
         let rows_as = |layout, path| open_as(layout, path, &key, &READ_ONLY, READ_ONLY_FLAGS).and_then(|db| rows(&db));
         assert_eq!(rows_as(&FORMER, &path).unwrap(), 1);
-        assert_eq!(rows_as(&PRESENT, &copied).unwrap(), 1);
+        assert_eq!(rows_as(&LARGE, &copied).unwrap(), 1);
         assert!(matches!(rows_as(&FORMER, &copied), Err(DbError::WrongKey)));
     }
 

@@ -149,7 +149,7 @@ fn without_us(home: &Path, notepad: ConversationId) -> Result<[f64; 3]> {
 /// The key file has to be unwrapped by anybody; that takes the time that it is meant to take.
 fn bare_open(home: &Path) -> Result<Connection> {
     let key = key_file::unwrap(PASSWORD.as_bytes(), &std::fs::read(home.join("profile.key"))?)?;
-    let options = OpenOptions { cache_kib: 16 * 1024, read_only: false };
+    let options = OpenOptions { cache_kib: 16 * 1024, read_only: false, ..OpenOptions::default() };
     Ok(db::open(&home.join("qpq.db"), &DbKey::from_bytes(*key), &options)?)
 }
 

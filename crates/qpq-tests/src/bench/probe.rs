@@ -146,5 +146,9 @@ fn status_kib(pid: u32, name: &str) -> Result<f64> {
 /// The database of a server that does not run, for preparing what would take too long over the network.
 pub fn database(data: &Path) -> Result<rusqlite::Connection> {
     let key = DbKey::load_or_create(&data.join("db.key"), false)?;
-    Ok(db::open(&data.join("qpq.db"), &key, &OpenOptions { cache_kib: 64 * 1024, read_only: false })?)
+    Ok(db::open(
+        &data.join("qpq.db"),
+        &key,
+        &OpenOptions { cache_kib: 64 * 1024, read_only: false, ..OpenOptions::default() },
+    )?)
 }

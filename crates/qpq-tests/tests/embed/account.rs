@@ -275,6 +275,7 @@ fn a_file_with_a_key_is_uploaded_and_sent_once() -> Result<()> {
 /// How many files the server has.
 fn uploads(data: &Path) -> Result<i64> {
     let key = DbKey::load_or_create(&data.join("db.key"), false)?;
-    let database = open(&data.join("qpq.db"), &key, &OpenOptions { cache_kib: 1024, read_only: true })?;
+    let database =
+        open(&data.join("qpq.db"), &key, &OpenOptions { cache_kib: 1024, read_only: true, ..OpenOptions::default() })?;
     Ok(database.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))?)
 }

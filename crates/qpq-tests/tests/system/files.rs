@@ -52,7 +52,8 @@ fn names(directory: &Path) -> Result<Vec<String>> {
 /// The size, and how much of it there is, of every blob in the database of a server.
 fn blobs(data: &Path) -> Result<Vec<(i64, i64)>> {
     let key = DbKey::load_or_create(&data.join("db.key"), false)?;
-    let database = open(&data.join("qpq.db"), &key, &OpenOptions { cache_kib: 1024, read_only: true })?;
+    let database =
+        open(&data.join("qpq.db"), &key, &OpenOptions { cache_kib: 1024, read_only: true, ..OpenOptions::default() })?;
     let mut statement = database.prepare("SELECT size, received FROM blobs ORDER BY id")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)

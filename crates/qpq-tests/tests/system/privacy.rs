@@ -37,7 +37,11 @@ fn the_server_stores_no_plaintext() -> Result<()> {
 
     // Every value of every table of the running server's database, opened with its key.
     let key = DbKey::load_or_create(&data.path().join("db.key"), false)?;
-    let database = open(&data.path().join("qpq.db"), &key, &OpenOptions { cache_kib: 1024, read_only: true })?;
+    let database = open(
+        &data.path().join("qpq.db"),
+        &key,
+        &OpenOptions { cache_kib: 1024, read_only: true, ..OpenOptions::default() },
+    )?;
     let mut tables = Vec::new();
     let mut statement = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
     let mut rows = statement.query([])?;

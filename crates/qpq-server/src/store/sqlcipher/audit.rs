@@ -25,7 +25,7 @@ pub enum Subject {
 /// # Errors
 /// Those of [`db::open`].
 pub fn audit(path: &Path, key: &DbKey, subject: &Subject) -> Result<Option<String>, DbError> {
-    let connection = db::open(path, key, &OpenOptions { cache_kib: 1024, read_only: true })?;
+    let connection = db::open(path, key, &OpenOptions { cache_kib: 1024, read_only: true, ..OpenOptions::default() })?;
     // One state of everything, whatever is written in the meantime.
     connection.execute_batch("BEGIN")?;
     match subject {

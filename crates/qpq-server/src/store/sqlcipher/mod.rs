@@ -118,13 +118,14 @@ impl SqlCipherStore {
 }
 
 fn migrated(path: &Path, key: &DbKey) -> Result<Connection, DbError> {
-    let mut connection = db::open(path, key, &OpenOptions { cache_kib: WRITER_CACHE_KIB, read_only: false })?;
+    let mut connection =
+        db::open(path, key, &OpenOptions { cache_kib: WRITER_CACHE_KIB, read_only: false, ..OpenOptions::default() })?;
     db::migrate(&mut connection, MIGRATIONS)?;
     Ok(connection)
 }
 
 fn reader(path: &Path, key: &DbKey) -> Result<Connection, DbError> {
-    db::open(path, key, &OpenOptions { cache_kib: READER_CACHE_KIB, read_only: false })
+    db::open(path, key, &OpenOptions { cache_kib: READER_CACHE_KIB, read_only: false, ..OpenOptions::default() })
 }
 
 /// Half the memory of a small server goes into not reading pages twice.

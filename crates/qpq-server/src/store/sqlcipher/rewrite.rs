@@ -16,7 +16,8 @@ impl Exclusive {
     /// # Errors
     /// Those of [`db::open`]; [`DbError::Busy`] when somebody else has it open.
     pub fn open(path: &Path, key: &DbKey) -> Result<Self, DbError> {
-        let connection = db::open(path, key, &OpenOptions { cache_kib: 16 * 1024, read_only: false })?;
+        let connection =
+            db::open(path, key, &OpenOptions { cache_kib: 16 * 1024, read_only: false, ..OpenOptions::default() })?;
         connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
         // Fails while others have it open, and holds the lock from then on.
         into_one_file(&connection)?;
@@ -56,7 +57,7 @@ impl Exclusive {
 /// # Errors
 /// Everything but a wrong key.
 pub fn opens(path: &Path, key: &DbKey) -> Result<bool, DbError> {
-    match db::open(path, key, &OpenOptions { cache_kib: 1024, read_only: false }) {
+    match db::open(path, key, &OpenOptions { cache_kib: 1024, read_only: false, ..OpenOptions::default() }) {
         Ok(_) => Ok(true),
         Err(DbError::WrongKey) => Ok(false),
         Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use qpq_io::db::{self, DbError, DbKey, OpenOptions};
+use qpq_io::db::{self, DbError, DbKey, OpenOptions, Pages};
 use qpq_proto::time::Timestamp;
 use rusqlite::params;
 use zeroize::Zeroizing;
@@ -82,4 +82,4 @@ pub(super) fn into_one_file(connection: &rusqlite::Connection) -> Result<(), DbE
     Ok(connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?)
 }
 
-const READ_ONLY: OpenOptions = OpenOptions { cache_kib: 1024, read_only: true };
+const READ_ONLY: OpenOptions = OpenOptions { cache_kib: 1024, read_only: true, pages: Pages::Large };
