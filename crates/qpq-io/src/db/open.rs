@@ -240,7 +240,8 @@ mod tests {
         let small = OpenOptions { pages: Pages::Small, ..OpenOptions::default() };
         open(&path, &key, &small).unwrap().execute_batch("CREATE TABLE t (x BLOB NOT NULL)").unwrap();
         let db = open(&path, &key, &OpenOptions::default()).unwrap();
-        let size: i64 = db.query_row("SELECT CAST(page_size AS INTEGER) FROM pragma_page_size", [], |row| row.get(0)).unwrap();
+        let size: i64 =
+            db.query_row("SELECT CAST(page_size AS INTEGER) FROM pragma_page_size", [], |row| row.get(0)).unwrap();
         assert_eq!((size, rows(&db).unwrap()), (4096, 0));
     }
 

@@ -29,8 +29,8 @@ struct Arguments {
     #[arg(long, default_value = "target/bench", value_name = "FOLDER")]
     output: PathBuf,
     /// The results.json of an earlier run, to compare with
-    #[arg(long, value_name = "FILE")]
-    baseline: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", default_value = STORED)]
+    baseline: PathBuf,
     /// How long the soak takes
     #[arg(long, default_value_t = 900)]
     seconds: u64,
@@ -44,6 +44,9 @@ struct Arguments {
     #[arg(long, default_value_t = 100)]
     members: u32,
 }
+
+/// The run that is kept with the sources.
+const STORED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/baseline.json");
 
 /// A name to call it by, and what it measures.
 type Scenario = (&'static str, fn(&Options) -> Result<Measured>);
@@ -82,7 +85,7 @@ fn main() -> Result<()> {
         let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
         bail!("no scenario is called {unknown}; there are {}", known.join(", "));
     }
-    let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
+    let baseline = Baseline::read(&arguments.baseline)?;
     let options = Options {
         soak: Duration::from_secs(arguments.seconds.max(1)),
         idle: arguments.idle,
@@ -100,13 +103,12 @@ fn main() -> Result<()> {
         }
         let measured = run(&options)?;
         for figure in &measured.figures {
-            let change = baseline.as_ref().map_or_else(String::new, |known| format!("  {:?}", known.change(figure)));
-            println!("{figure}{change}");
+            println!("{figure}  {:?}", baseline.change(figure));
         }
         all.figures.extend(measured.figures);
         all.plots.extend(measured.plots);
     }
-    report::write(&arguments.output, &all.figures, &all.plots, baseline.as_ref())?;
+    report::write(&arguments.output, &all.figures, &all.plots, &baseline)?;
     let missed = all.figures.iter().filter(|figure| !figure.is_met()).count();
     if arguments.check && missed > 0 {
         bail!("{missed} targets were missed");

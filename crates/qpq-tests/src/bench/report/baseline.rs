@@ -10,6 +10,7 @@ use super::super::{Figure, Target};
 use super::json::VERSION;
 
 /// Ratios by the figure's name.
+#[derive(Default)]
 pub struct Baseline(BTreeMap<String, f64>);
 
 /// What has become of a figure.
@@ -85,6 +86,7 @@ mod tests {
         ] {
             assert_eq!(baseline.change(&figure), expected, "{}", figure.name);
         }
+        Baseline::parse(include_str!("../baseline.json"))?;
         assert!(Baseline::parse("{\"version\": 2, \"figures\": []}").is_err());
         Ok(())
     }

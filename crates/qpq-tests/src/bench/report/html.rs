@@ -6,7 +6,7 @@ use super::super::{Figure, Plot, Target};
 use super::baseline::{Baseline, Change};
 use super::plot::{escape, svg};
 
-pub fn page(figures: &[Figure], plots: &[Plot], baseline: Option<&Baseline>) -> String {
+pub fn page(figures: &[Figure], plots: &[Plot], baseline: &Baseline) -> String {
     let mut page = String::from(HEAD);
     for figure in figures {
         page += &row(figure, baseline);
@@ -18,24 +18,19 @@ pub fn page(figures: &[Figure], plots: &[Plot], baseline: Option<&Baseline>) -> 
     page + "</div></html>\n"
 }
 
-fn row(figure: &Figure, baseline: Option<&Baseline>) -> String {
+fn row(figure: &Figure, baseline: &Baseline) -> String {
     let (sign, target) = match figure.target {
         Target::AtLeast(target) => ("≥", target),
         Target::AtMost(target) => ("≤", target),
     };
     let verdict = if figure.is_met() { "met" } else { "missed" };
-    let (change, before) = match baseline {
-        None => ("", String::new()),
-        Some(baseline) => {
-            let change = match baseline.change(figure) {
-                Change::Better => "better",
-                Change::Same => "same",
-                Change::Worse => "worse",
-                Change::New => "new",
-            };
-            (change, baseline.ratio(figure).map_or_else(String::new, |ratio| format!(", was {ratio:.2}")))
-        }
+    let change = match baseline.change(figure) {
+        Change::Better => "better",
+        Change::Same => "same",
+        Change::Worse => "worse",
+        Change::New => "new",
     };
+    let before = baseline.ratio(figure).map_or_else(String::new, |ratio| format!(", was {ratio:.2}"));
     format!(
         "<tr><td>{}<td>{}<td>{}<td class=number>{:.2}<td>{sign} {target}<td class={verdict}>{verdict}\
          <td class={change}>{change}{before}\n",
@@ -66,7 +61,7 @@ mod tests {
 
     #[test]
     fn everything_is_on_the_page() {
-        let page = page(&[figure("a <name>", 0.5), figure("other", 3.0)], &[plot()], None);
+        let page = page(&[figure("a <name>", 0.5), figure("other", 3.0)], &[plot()], &Baseline::default());
         for part in ["a &lt;name&gt;", "<td class=met>met", "<td class=missed>missed", "<svg", "0.50"] {
             assert!(page.contains(part), "{part} is missing");
         }

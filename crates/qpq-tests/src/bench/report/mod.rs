@@ -18,7 +18,7 @@ pub use baseline::Baseline;
 ///
 /// # Errors
 /// When they cannot be written.
-pub fn write(folder: &Path, figures: &[Figure], plots: &[Plot], baseline: Option<&Baseline>) -> Result<()> {
+pub fn write(folder: &Path, figures: &[Figure], plots: &[Plot], baseline: &Baseline) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     let files =
         [("results.json", json::results(figures, plots)?), ("report.html", html::page(figures, plots, baseline))];
