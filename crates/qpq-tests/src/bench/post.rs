@@ -1,5 +1,5 @@
 //! Durable posts per second, against SQLite with one insert per transaction, and with a hundred; and against bare QUIC, which
-//! does nothing but carry the same bytes there and an answer back.
+//! does nothing but carry the same bytes there and an answer back, and calls that do nothing.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -63,6 +63,15 @@ pub fn run() -> Result<Measured> {
         let echoes = median_of(|round| round.echoes.rate);
         carried.push((f64::from(senders), echoes));
         if senders >= 64 {
+            let (called, client) = (median_of(|round| round.calls.rate), median_of(|round| round.calls.client));
+            let server = median_of(|round| round.calls.server);
+            figures.push(Figure {
+                name: format!("post: {senders} senders, of empty calls"),
+                measured: format!("{rate:.0} posts/s"),
+                limit: format!("{called:.0} calls/s that do nothing (CPU µs: server {server:.0}, clients {client:.0})"),
+                ratio: median_of(|round| round.posts.rate / round.calls.rate),
+                target: Target::AtLeast(0.5),
+            });
             let (peer, client) = (median_of(|round| round.echoes.server), median_of(|round| round.echoes.client));
             figures.push(Figure {
                 name: format!("post: {senders} senders, of bare QUIC"),
@@ -106,9 +115,10 @@ struct Round {
     single: f64,
     batched: f64,
     echoes: Echoes,
+    calls: Echoes,
 }
 
-/// What bare QUIC does with as many connections.
+/// What bare QUIC, or our RPC, does with as many connections.
 struct Echoes {
     rate: f64,
     /// CPU time for each, as in [`Posts`].
@@ -135,7 +145,8 @@ async fn rounds(server: &Server, data: &Path, senders: u32) -> Result<Vec<Round>
     for _ in 0..ROUNDS {
         let (single, batched) = (inserts_per_second(data, 200, 1)?, inserts_per_second(data, 2000, 100)?);
         let posts = post_all(server, &sessions, group, DURATION).await?;
-        rounds.push(Round { posts, single, batched, echoes: echo_all(&peer, &connections).await? });
+        let (echoes, calls) = (echo_all(&peer, &connections).await?, call_all(server, &sessions).await?);
+        rounds.push(Round { posts, single, batched, echoes, calls });
     }
     Ok(rounds)
 }
@@ -188,6 +199,24 @@ async fn echo_all(peer: &Peer, connections: &[(Endpoint, Connection)]) -> Result
         anyhow::Ok(answers)
     });
     let total = f64::from(try_join_all(senders).await?.into_iter().sum::<u32>());
+    let rate = total / begin.elapsed().as_secs_f64();
+    let (server, client) = cpu.micros_each(total)?;
+    Ok(Echoes { rate, server, client })
+}
+
+/// The same over our RPC: calls without content, to which the server says the same each time.
+async fn call_all(server: &Server, sessions: &[Session]) -> Result<Echoes> {
+    let cpu = Cpu::start(server.pid())?;
+    let begin = Instant::now();
+    let callers = sessions.iter().map(|session| async move {
+        let mut answers = 0u32;
+        while begin.elapsed() < DURATION / 3 {
+            session.gateway.hello_request().send().promise.await?;
+            answers += 1;
+        }
+        anyhow::Ok(answers)
+    });
+    let total = f64::from(try_join_all(callers).await?.into_iter().sum::<u32>());
     let rate = total / begin.elapsed().as_secs_f64();
     let (server, client) = cpu.micros_each(total)?;
     Ok(Echoes { rate, server, client })

@@ -43,6 +43,7 @@ impl opaque_ke::ksf::Ksf for Identity {
 /// One authenticated connection. Must live inside a `LocalSet`.
 pub struct Session {
     pub account: AccountRow,
+    pub gateway: gateway_capnp::gateway::Client,
     pub directory: keys_capnp::directory::Client,
     pub groups: groups_capnp::groups::Client,
     pub delivery: stream_capnp::delivery::Client,
@@ -71,7 +72,7 @@ pub async fn register(server: &ServerAddress, name: &str) -> Result<Session> {
     request.get().set_device(&account.device.0);
     request.get().set_proof(&proof::sign(&account.device_key, &connection.exporter()));
     let response = request.send().promise.await?;
-    granted(account, connection, response.get()?.get_reply()?)
+    granted(account, connection, gateway, response.get()?.get_reply()?)
 }
 
 /// One more connection of a device.
@@ -81,12 +82,13 @@ pub async fn resume(server: &ServerAddress, account: &AccountRow) -> Result<Sess
     request.get().set_device(&account.device.0);
     request.get().set_proof(&proof::sign(&account.device_key, &connection.exporter()));
     let response = request.send().promise.await?;
-    granted(account.clone(), connection, response.get()?.get_reply()?)
+    granted(account.clone(), connection, gateway, response.get()?.get_reply()?)
 }
 
 fn granted(
     account: AccountRow,
     connection: ClientConnection,
+    gateway: gateway_capnp::gateway::Client,
     reply: gateway_capnp::session_reply::Reader<'_>,
 ) -> Result<Session> {
     match reply.which()? {
@@ -94,6 +96,7 @@ fn granted(
             let session = session?;
             Ok(Session {
                 account,
+                gateway,
                 directory: session.get_directory()?,
                 groups: session.get_groups()?,
                 delivery: session.get_delivery()?,
