@@ -126,6 +126,15 @@ struct Echoes {
     client: f64,
 }
 
+impl Echoes {
+    fn of(answers: Vec<u32>, begin: Instant, cpu: &Cpu) -> Result<Self> {
+        let total = f64::from(answers.into_iter().sum::<u32>());
+        let rate = total / begin.elapsed().as_secs_f64();
+        let (server, client) = cpu.micros_each(total)?;
+        Ok(Self { rate, server, client })
+    }
+}
+
 /// Disks drift within minutes: what is compared alternates in seconds.
 async fn rounds(server: &Server, data: &Path, senders: u32) -> Result<Vec<Round>> {
     let address = server.address.parse()?;
@@ -198,10 +207,7 @@ async fn echo_all(peer: &Peer, connections: &[(Endpoint, Connection)]) -> Result
         }
         anyhow::Ok(answers)
     });
-    let total = f64::from(try_join_all(senders).await?.into_iter().sum::<u32>());
-    let rate = total / begin.elapsed().as_secs_f64();
-    let (server, client) = cpu.micros_each(total)?;
-    Ok(Echoes { rate, server, client })
+    Echoes::of(try_join_all(senders).await?, begin, &cpu)
 }
 
 /// The same over our RPC: calls without content, to which the server says the same each time.
@@ -216,10 +222,7 @@ async fn call_all(server: &Server, sessions: &[Session]) -> Result<Echoes> {
         }
         anyhow::Ok(answers)
     });
-    let total = f64::from(try_join_all(callers).await?.into_iter().sum::<u32>());
-    let rate = total / begin.elapsed().as_secs_f64();
-    let (server, client) = cpu.micros_each(total)?;
-    Ok(Echoes { rate, server, client })
+    Echoes::of(try_join_all(callers).await?, begin, &cpu)
 }
 
 pub async fn post(session: &Session, group: GroupId, payload: Vec<u8>) -> Result<()> {
