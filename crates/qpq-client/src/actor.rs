@@ -404,10 +404,10 @@ impl Actor {
         }
         let quiet =
             self.database.begin().map_err(Error::from).and_then(|mut tx| Ok(Query::new(&mut tx).is_quiet(now())?));
-        if quiet.unwrap_or(false) {
-            for answer in self.settled.drain(..) {
-                answer.tell(());
-            }
+        match quiet {
+            Ok(true) => self.settled.drain(..).for_each(|answer| answer.tell(())),
+            Ok(false) => self.step(Input::Hurry),
+            Err(_) => {}
         }
     }
 }

@@ -84,6 +84,8 @@ pub enum Input {
     },
     /// Time has passed.
     Tick,
+    /// Somebody waits until nothing is under way, and may go then: what is being gathered leaves now.
+    Hurry,
 }
 
 /// A wish of the user.
@@ -364,6 +366,7 @@ impl Ctx<'_> {
             Input::KeyPackagesLow(left) => self.refill_key_packages(left),
             Input::Whisper { group, payload } => self.whispered(group, &payload),
             Input::Tick => self.tick(),
+            Input::Hurry => self.send_gathered(),
         }
     }
 }

@@ -83,6 +83,18 @@ impl Ctx<'_> {
         Ok(messages)
     }
 
+    /// Receipts that are being gathered leave now.
+    pub(super) fn send_gathered(&mut self) -> Result<(), Error> {
+        for mut wish in WishRow::all(self.store)? {
+            if matches!(wish.kind, WishKind::Receipt { .. }) && wish.not_before > self.now {
+                wish.not_before = self.now;
+                wish.save(self.store)?;
+                self.touch(wish.conversation);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether others learn what the user does here: never of requests, and not when the user does not want it.
     pub(super) fn tells_others(&mut self, id: ConversationId) -> Result<bool, Error> {
         if number(self.store, SILENT)? != 0 || self.is_untouched(id)? {

@@ -370,7 +370,7 @@ impl World {
             }
             Input::CaughtUp => self.tell(format_args!("{name} has caught up{fate}")),
             Input::KeyPackagesLow(left) => self.tell(format_args!("{name} has {left} key packages left{fate}")),
-            Input::Tick => {
+            Input::Tick | Input::Hurry => {
                 if !fate.is_empty() {
                     self.tell(format_args!("{name} ticks{fate}"));
                 }

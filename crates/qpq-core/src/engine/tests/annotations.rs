@@ -105,6 +105,23 @@ fn receipts_of_a_busy_conversation_are_gathered() {
 }
 
 #[test]
+fn whoever_is_about_to_go_sends_the_receipts_that_are_being_gathered() {
+    let (mut world, group) = three(10);
+    for number in 0..5 {
+        world.send(0, group, &format!("message {number}"));
+    }
+    // No time passes.
+    while world.step() {}
+    let delivered = |world: &mut World| messages(world, 0, group).last().unwrap().notes.delivered;
+    assert_eq!(delivered(&mut world), 0);
+    for node in [1, 2] {
+        world.hurry(node);
+    }
+    while world.step() {}
+    assert_eq!(delivered(&mut world), 2);
+}
+
+#[test]
 fn nobody_changes_or_takes_back_what_somebody_else_wrote() {
     let (mut world, group) = three(1);
     let id = world.send(0, group, "as I wrote it");

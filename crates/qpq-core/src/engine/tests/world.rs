@@ -266,6 +266,11 @@ impl World {
         }
     }
 
+    /// Somebody at this node waits until nothing is under way.
+    pub fn hurry(&mut self, node: usize) {
+        self.input(node, Input::Hurry);
+    }
+
     /// The answers that were kept back arrive.
     pub fn let_late_answers_in(&mut self, node: usize) {
         let machine = &mut self.nodes[node];
