@@ -14,7 +14,7 @@ use qpq_proto::limits;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::service::{Caller, Service, SessionEnd};
+use crate::service::{AsOf, Caller, Service, SessionEnd};
 
 /// Counts what the transport hears of the other end, below all messages.
 pub type SignsOfLife = Rc<dyn Fn() -> u64>;
@@ -78,9 +78,9 @@ impl Connection {
         self.limit.clone()
     }
 
-    /// Makes this the session of `caller`, who has just been authenticated. A connection is one session at most.
-    pub async fn authenticate(&self, caller: &Caller) -> Result<(), Refusal> {
-        let session = self.service.begin_session(caller).await?;
+    /// Makes this the session of `caller`, who was authenticated by what was stored at that moment or later. A connection is one session at most.
+    pub async fn authenticate(&self, caller: &Caller, as_of: AsOf) -> Result<(), Refusal> {
+        let session = self.service.begin_session(caller, as_of).await?;
         if self.session.borrow().is_some() {
             return Err(Refusal::new(Code::BadRequest, "this connection is a session already"));
         }

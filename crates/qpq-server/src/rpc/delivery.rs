@@ -25,7 +25,7 @@ impl delivery::Server for Delivery {
         let sink = params.get()?.get_sink()?;
         // A device that opens twice on one connection means the second one.
         connection.set_pump(None);
-        let opened = call(connection, "delivery.open", connection.service().open_stream(caller)).await;
+        let opened = call(connection, "delivery.open", async { Ok(connection.service().open_stream(caller)) }).await;
         let (handle, source) = opened.map_err(exception)?;
         let end = {
             let connection = connection.clone();

@@ -101,8 +101,9 @@ impl gateway::Server for Gateway {
             let device = DeviceId(read::array("device", params.get_device())?);
             let proof = read::array::<64>("proof", params.get_proof())?;
             let proof = DeviceProof { device, exporter: connection.exporter(), proof: &proof };
+            let as_of = connection.service().as_of();
             let caller = connection.service().resume(proof).await?;
-            connection.authenticate(&caller).await?;
+            connection.authenticate(&caller, as_of).await?;
             Ok::<_, Refusal>(caller)
         })
         .await;

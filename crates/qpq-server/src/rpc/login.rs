@@ -38,8 +38,9 @@ impl login::Server for Login {
             let proof = read::array::<64>("proof", params.get_proof())?;
             let started = self.started.take().ok_or_else(finished)?;
             let proof = DeviceProof { device, exporter: connection.exporter(), proof: &proof };
+            let as_of = started.as_of();
             let caller = connection.service().finish_login(started, &opaque, proof).await?;
-            connection.authenticate(&caller).await?;
+            connection.authenticate(&caller, as_of).await?;
             Ok(caller)
         })
         .await;

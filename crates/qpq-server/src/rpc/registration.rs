@@ -39,8 +39,9 @@ impl registration::Server for Registration {
             let proof = read::array::<64>("proof", params.get_proof())?;
             let started = self.started.take().ok_or_else(finished)?;
             let proof = DeviceProof { device, exporter: connection.exporter(), proof: &proof };
+            let as_of = connection.service().as_of();
             let caller = connection.service().finish_registration(started, &opaque, manifest, proof).await?;
-            connection.authenticate(&caller).await?;
+            connection.authenticate(&caller, as_of).await?;
             Ok(caller)
         })
         .await;

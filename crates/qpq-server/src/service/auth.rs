@@ -16,7 +16,7 @@ use crate::store::account::{Account, AccountKey, InviteHash, NewAccount, Registe
 
 use super::limits::network;
 use super::opaque::{OpaqueServer, PendingLogin};
-use super::{Caller, Service, invites, refuse};
+use super::{AsOf, Caller, Service, invites, refuse};
 
 /// A registration whose name was free, between its two calls.
 pub struct RegistrationInProgress {
@@ -28,7 +28,15 @@ pub struct RegistrationInProgress {
 pub struct LoginInProgress {
     name: UserName,
     account: Option<Account>,
+    as_of: AsOf,
     state: PendingLogin,
+}
+
+impl LoginInProgress {
+    /// Before the account was looked at.
+    pub fn as_of(&self) -> AsOf {
+        self.as_of
+    }
 }
 
 /// What a device shows for itself: a signature over this connection's exporter value.
@@ -116,10 +124,11 @@ impl Service {
     ) -> Result<(Vec<u8>, LoginInProgress), Refusal> {
         self.limits.logins_from.check(&network(from), &self.metrics)?;
         self.limits.logins_of.check(&name, &self.metrics)?;
+        let as_of = self.as_of();
         let account = self.store.account(AccountKey::Name(name.clone())).await?;
         let record = account.as_ref().map(|account| &account.opaque_record[..]);
         let (response, state) = self.opaque.login(&name, record, request)?;
-        Ok((response, LoginInProgress { name, account, state }))
+        Ok((response, LoginInProgress { name, account, as_of, state }))
     }
 
     /// The second half: the password, and a device that the account lists.

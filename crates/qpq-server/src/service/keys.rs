@@ -2,7 +2,7 @@
 
 use openmls_rust_crypto::RustCrypto;
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::ids::{DeviceId, IdentityId};
+use qpq_proto::ids::IdentityId;
 use qpq_trust::TrustError;
 use qpq_trust::key_package;
 use qpq_trust::suite::Suite;
@@ -79,12 +79,6 @@ impl Service {
             }
         }
         Ok(claimed.into_iter().map(|taken| taken.package).collect())
-    }
-
-    /// What to ask a device for when its stream opens; none if it has enough.
-    pub(super) async fn low_stock(&self, device: DeviceId) -> Result<Option<u32>, Refusal> {
-        let stock = self.store.stock(device, Suite::Hybrid.number(), self.clock.now()).await?;
-        Ok((stock < LOW_STOCK).then_some(stock))
     }
 }
 

@@ -46,7 +46,7 @@ use crate::store::{Store, StoreError};
 pub use blobs::BlobLife;
 pub use clock::Clock;
 pub use limits::network;
-pub use presence::SessionEnd;
+pub use presence::{AsOf, SessionEnd};
 pub use stream::DeviceStream;
 
 use acknowledgements::Acknowledgements;

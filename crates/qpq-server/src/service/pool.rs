@@ -2,11 +2,11 @@
 //! there everything happens on the caller's thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crossbeam_channel::{Sender, TrySendError, bounded};
 use qpq_proto::code::{Code, Refusal};
 use tokio::sync::oneshot;
 
@@ -17,7 +17,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The threads end when the last handle is gone and the queue is empty.
 pub struct Pool {
     /// None: on the caller's own thread.
-    queue: Option<SyncSender<Job>>,
+    queue: Option<Sender<Job>>,
     /// Jobs that nobody has begun with.
     waiting: Arc<AtomicUsize>,
 }
@@ -27,14 +27,13 @@ impl Pool {
         if threads == 0 {
             return Self { queue: None, waiting: Arc::default() };
         }
-        let (queue, jobs) = sync_channel::<Job>(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let (queue, jobs) = bounded::<Job>(QUEUE);
         for _ in 0..threads {
             let jobs = jobs.clone();
             std::thread::Builder::new()
                 .name("qpq-crypto".into())
                 .stack_size(STACK)
-                .spawn(move || run(&jobs))
+                .spawn(move || jobs.iter().for_each(|job| job()))
                 .expect("the operating system starts a thread at start-up");
         }
         Self { queue: Some(queue), waiting: Arc::default() }
@@ -95,16 +94,6 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn run(jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(job) => job(),
-            Err(_) => return,
-        }
     }
 }
 

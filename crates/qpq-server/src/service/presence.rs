@@ -18,6 +18,8 @@ use super::{Caller, Service};
 /// The sessions of all accounts, and how far the store's list of changes has been read.
 pub struct Presence {
     sessions: Mutex<Sessions>,
+    /// How often sessions of an account were ended. Grows before they are.
+    ends: AtomicU64,
     next: AtomicU64,
     changes_seen: AtomicU64,
     /// Accounts that their owners have deleted: the answer to that is still on its way.
@@ -31,6 +33,7 @@ impl Presence {
     pub fn new(changes_seen: u64) -> Self {
         Self {
             sessions: Mutex::default(),
+            ends: AtomicU64::new(0),
             next: AtomicU64::new(0),
             changes_seen: AtomicU64::new(changes_seen),
             deleted: Mutex::default(),
@@ -57,13 +60,19 @@ impl Presence {
 
     /// Ends the sessions of those devices of an identity that are concerned.
     pub fn end(&self, identity: IdentityId, is_concerned: impl Fn(DeviceId) -> bool) {
-        for (device, session) in self.sessions().get(&identity).into_iter().flat_map(HashMap::values) {
+        let sessions = self.sessions();
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        for (device, session) in sessions.get(&identity).into_iter().flat_map(HashMap::values) {
             if is_concerned(*device) {
                 session.trigger();
             }
         }
     }
 }
+
+/// A moment before an account is looked at, told by how often sessions had been ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsOf(u64);
 
 /// Held by a connection while it is somebody's session.
 pub struct SessionEnd {
@@ -94,15 +103,27 @@ impl Drop for SessionEnd {
 }
 
 impl Service {
-    /// Begins a session of somebody who has just been authenticated.
-    pub async fn begin_session(self: &Arc<Self>, caller: &Caller) -> Result<SessionEnd, Refusal> {
+    /// The moment for [`Self::begin_session`].
+    pub fn as_of(&self) -> AsOf {
+        AsOf(self.presence.ends.load(Ordering::Relaxed))
+    }
+
+    /// Begins a session of somebody who has been authenticated by what was stored at that moment or later.
+    pub async fn begin_session(self: &Arc<Self>, caller: &Caller, as_of: AsOf) -> Result<SessionEnd, Refusal> {
         let (shutdown, number) = (Shutdown::new(), self.presence.next.fetch_add(1, Ordering::Relaxed));
         let signal = shutdown.signal();
-        self.presence.sessions().entry(caller.identity).or_default().insert(number, (caller.device, shutdown));
+        let has_changed = {
+            let mut sessions = self.presence.sessions();
+            sessions.entry(caller.identity).or_default().insert(number, (caller.device, shutdown));
+            self.as_of() != as_of
+        };
         self.metrics.sessions.inc();
         let session = SessionEnd { service: self.clone(), identity: caller.identity, number, signal };
-        // The account may have been disabled, or the device unlinked, after it was looked at and before the session was
-        // listed.
+        // Whoever disables an account or unlinks a device ends the sessions that are listed. It may have been this one's,
+        // after it was looked at and before it was listed.
+        if !has_changed {
+            return Ok(session);
+        }
         match self.store.account(AccountKey::Device(caller.device)).await? {
             Some(account) if account.disabled => {
                 Err(Refusal::new(Code::AccountDisabled, "the operator has disabled this account"))

@@ -42,10 +42,19 @@ pub fn password() -> SecretString {
 
 /// Registers a device that can be added to groups, again and again, with its key package of last resort.
 pub async fn member(server: &ServerAddress, name: &str) -> Result<Session> {
+    stocked(server, name, 0).await
+}
+
+/// The same with so many more key packages, each for one group.
+pub async fn stocked(server: &ServerAddress, name: &str, one_time: u32) -> Result<Session> {
     let session = register(server, name).await?;
-    let package = Device::of(&session.account).package(true)?.tls_serialize_detached()?;
+    let device = Device::of(&session.account);
     let mut request = session.key_packages.publish_request();
-    request.get().init_last_resort(1).set(0, &package);
+    request.get().init_last_resort(1).set(0, &device.package(true)?.tls_serialize_detached()?);
+    let mut list = request.get().init_one_time(one_time);
+    for number in 0..one_time {
+        list.set(number, &device.package(false)?.tls_serialize_detached()?);
+    }
     let response = request.send().promise.await?;
     let stored = matches!(response.get()?.get_reply()?.which()?, stock_reply::Stock(_));
     ensure!(stored, "a key package was refused");

@@ -52,9 +52,10 @@ async fn deliver(
 ) -> Result<(), Refusal> {
     let signature = prove(account);
     let proof = DeviceProof { device: account.device, exporter: &EXPORTER, proof: &signature };
+    let as_of = service.as_of();
     let caller = service.resume(proof).await?;
-    let _session = service.begin_session(&caller).await?;
-    let (stream, mut pump) = service.open_stream(&caller).await?;
+    let _session = service.begin_session(&caller, as_of).await?;
+    let (stream, mut pump) = service.open_stream(&caller);
     sessions.borrow_mut().insert(link, Session { caller, stream });
     let say = |what| network.borrow_mut().send_down(link, what);
     say(Down::Welcome { hello: service.hello() });

@@ -117,7 +117,7 @@ slowly! {
     agreed(group: GroupId, marks: Vec<Mark>) -> Option<Mark>;
     membership(group: GroupId, device: DeviceId) -> Option<Membership>;
     read_group(group: GroupId, after: Seq, upto: Seq, limit: ReadLimit) -> Batch;
-    inbox_head(device: DeviceId) -> InboxHead;
+    inbox_and_stock(device: DeviceId, suite: u16, now: Timestamp) -> (InboxHead, u32);
     read_inbox(device: DeviceId, after: Seq, limit: ReadLimit) -> Batch;
     acknowledge(positions: Vec<LogPosition>) -> ();
     sweep(from: i64, now: Timestamp, retention: Duration) -> Swept;

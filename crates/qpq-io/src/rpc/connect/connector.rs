@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime};
 use rustls::pki_types::CertificateDer;
 use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
+use super::socket::ClientSocket;
 use super::{ClientConnection, ServerAddress};
 use crate::Error;
 use crate::rpc::pin::{Policy, ServerTrust, Verifier};
@@ -72,7 +73,10 @@ impl Connector {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let endpoint = Endpoint::client(local)
+        let endpoint = ClientSocket::bind(local)
+            .and_then(|socket| {
+                Endpoint::new_with_abstract_socket(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))
+            })
             .map_err(|e| Error::Offline { context: format!("cannot open a UDP socket: {e}") })?;
         let outcome = endpoint
             .connect_with(config, address, &server.host)

@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod connector;
+mod socket;
 
 pub use address::{DEFAULT_PORT, ServerAddress};
 pub use connection::ClientConnection;

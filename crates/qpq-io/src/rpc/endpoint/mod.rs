@@ -1,7 +1,9 @@
-//! The server's end: one UDP socket, connections dealt to worker threads, each of which runs the connections it was
-//! dealt, with their RPC objects, on its own.
+//! The server's end: worker threads, each with a UDP socket on the same port and the connections that begin there. A
+//! connection, from its packets to its RPC objects, stays on one thread.
 
+mod admission;
 mod connection;
+mod exchange;
 mod identifiers;
 mod options;
 mod server;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{EndpointConfig, IdleTimeout, ServerConfig};
 
-use super::identifiers::{RandomIdentifiers, ResetKey};
+use super::identifiers::{RandomIdentifiers, ResetKey, Seat};
 use crate::Error;
 use crate::rpc::tls::{ReloadableCertificate, server_tls_config};
 use crate::rpc::transport;
@@ -17,7 +17,7 @@ use crate::secret::Secret;
 pub struct ServerOptions {
     /// The UDP address to listen on. Port 0 takes any free one; `[::]` takes IPv4 too where the system allows it.
     pub listen: SocketAddr,
-    /// Worker threads, at least one: as many as there are cores to use.
+    /// Worker threads, from one to 256: as many as there are cores to use. Systems other than Linux use one.
     pub workers: usize,
     /// Connections at a time, handshakes included; more are refused. Each costs about 50 KiB while idle.
     pub max_connections: usize,
@@ -37,9 +37,9 @@ const INCOMING_BUFFER: u64 = 64 * 1024;
 const INCOMING_BUFFER_TOTAL: u64 = 16 * 1024 * 1024;
 
 impl ServerOptions {
-    pub(super) fn endpoint_config(&self) -> EndpointConfig {
+    pub(super) fn endpoint_config(&self, seat: Seat) -> EndpointConfig {
         let mut config = EndpointConfig::new(Arc::new(ResetKey::new(&self.reset_key)));
-        config.cid_generator(|| Box::new(RandomIdentifiers));
+        config.cid_generator(move || Box::new(RandomIdentifiers(seat)));
         config
     }
 

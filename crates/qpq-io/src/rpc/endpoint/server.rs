@@ -1,17 +1,21 @@
-//! The accept loop.
+//! The server as a whole.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use quinn::{Endpoint, Incoming, TokioRuntime};
+use quinn::ServerConfig;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::socket::ServerSocket;
-use super::worker::{GRACE, LINGER, Worker};
+use super::admission::Admission;
+use super::exchange::Exchange;
+use super::identifiers::{MOST_WORKERS, Seat};
+use super::socket;
+use super::worker::{Desk, GRACE, LINGER, Worker};
 use super::{Handler, ServerOptions, ServerStats};
 use crate::Error;
 use crate::rpc::close;
@@ -20,33 +24,27 @@ use crate::shutdown::Shutdown;
 
 /// A server that is bound to its address. Nobody is answered before [`run`](Self::run).
 pub struct Server {
-    endpoint: Endpoint,
+    options: ServerOptions,
+    config: ServerConfig,
+    sockets: Vec<UdpSocket>,
     local_address: SocketAddr,
-    workers: usize,
-    max_connections: usize,
     stats: ServerStats,
 }
 
 impl Server {
-    /// Binds the UDP socket. Needs a tokio runtime, which has to run as long as the server does.
+    /// Binds the UDP port.
     ///
     /// # Errors
     /// [`Error::Io`] when the address cannot be used, [`Error::Config`].
     pub fn bind(options: ServerOptions, certificate: ReloadableCertificate) -> Result<Self, Error> {
         let failed = |e| Error::io(format!("cannot listen on {}", options.listen), e);
-        let socket = std::net::UdpSocket::bind(options.listen).map_err(failed)?;
-        let endpoint = Endpoint::new_with_abstract_socket(
-            options.endpoint_config(),
-            Some(options.server_config(&certificate)?),
-            ServerSocket::new(socket).map_err(failed)?,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(failed)?;
+        let workers = if socket::DEALS { options.workers.clamp(1, MOST_WORKERS) } else { 1 };
+        let sockets = socket::bind(options.listen, workers).map_err(failed)?;
         Ok(Self {
-            local_address: endpoint.local_addr().map_err(failed)?,
-            endpoint,
-            workers: options.workers.max(1),
-            max_connections: options.max_connections,
+            config: options.server_config(&certificate)?,
+            local_address: sockets[0].local_addr().map_err(failed)?,
+            sockets,
+            options,
             stats: ServerStats::default(),
         })
     }
@@ -65,56 +63,48 @@ impl Server {
     /// the clients, and returns when all worker threads are done (or one has hung: that one is left behind).
     ///
     /// # Errors
-    /// [`Error::Io`] when worker threads cannot be started, [`Error::Closed`] when the socket has failed.
+    /// [`Error::Io`] when worker threads cannot be started, [`Error::Closed`] when a socket has failed.
     pub async fn run(self, handler: Arc<dyn Handler>, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { options, config, sockets, stats, .. } = self;
         let (stop, quit) = (Shutdown::new(), Shutdown::new());
-        let workers = (0..self.workers)
-            .map(|index| Worker::start(index, handler.clone(), stop.signal(), quit.signal()))
-            .collect::<Result<Vec<_>, _>>()?;
+        let count = sockets.len();
+        let exchange = Arc::new(Exchange::new(count));
+        let admission = Admission::new(stats, options.max_connections, count);
+        // Each worker has a copy of the sender until it is done.
+        let (failing, mut failures) = mpsc::unbounded_channel();
+        let mut workers = Vec::new();
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let seat = Seat { index, workers: count };
+            let desk = Desk {
+                handler: handler.clone(),
+                admission: admission.clone(),
+                shutdown: stop.signal(),
+                failing: failing.clone(),
+            };
+            let config = (options.endpoint_config(seat), config.clone());
+            workers.push(Worker::start(seat, socket, exchange.clone(), config, desk, quit.signal()).await?);
+        }
+        drop(failing);
 
         let mut shutdown = pin!(shutdown);
-        let outcome = loop {
-            tokio::select! {
-                () = &mut shutdown => break Ok(()),
-                incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.admit(incoming, &workers),
-                    None => break Err(Error::Closed("the UDP socket has failed".into())),
-                },
-            }
+        let outcome = tokio::select! {
+            () = &mut shutdown => Ok(()),
+            _ = failures.recv() => Err(Error::Closed("a UDP socket or a worker thread has failed".into())),
         };
 
-        self.endpoint.set_server_config(None);
+        workers.iter().for_each(|worker| worker.endpoint().set_server_config(None));
         stop.trigger();
-        let ended = join_all(workers.into_iter().map(Worker::finish));
+        let ended = async { while failures.recv().await.is_some() {} };
         if timeout(GRACE + LINGER + SLACK, ended).await.is_err() {
             tracing::error!("a worker thread hangs and is left behind");
         }
-        self.endpoint.close(close::SHUTTING_DOWN, b"shutting down");
-        let _ = timeout(SLACK, self.endpoint.wait_idle()).await;
+        workers.iter().for_each(|worker| worker.endpoint().close(close::SHUTTING_DOWN, b"shutting down"));
+        let idle = join_all(workers.iter().map(|worker| worker.endpoint().wait_idle()));
+        let _ = timeout(SLACK, idle).await;
         quit.trigger();
         outcome
     }
-
-    fn admit(&self, incoming: Incoming, workers: &[Worker]) {
-        if self.stats.connections_open() >= self.max_connections {
-            self.stats.refused();
-            return incoming.refuse();
-        }
-        if self.stats.handshakes_open() >= BUSY_HANDSHAKES * workers.len() && !incoming.remote_address_validated() {
-            self.stats.retried();
-            // It cannot fail: quinn allows it for every address that has not been validated.
-            let _ = incoming.retry();
-            return;
-        }
-        if let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) {
-            worker.deal(incoming, self.stats.open());
-        }
-    }
 }
-
-/// Handshakes under way per worker from which on clients have to show first that their address is theirs. One costs up to
-/// 0.8 ms of CPU, so this is a backlog that a person would not notice.
-const BUSY_HANDSHAKES: usize = 64;
 
 /// For what should take no time.
 const SLACK: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
-//! Worker threads: each runs the connections that it was dealt, from the handshake on.
+//! Worker threads: each runs the connections that begin on its socket.
 
+use std::net::UdpSocket;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread;
@@ -7,13 +8,17 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use quinn::{Connection, Incoming, VarInt};
+use quinn::{Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, VarInt};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
 use super::ServerConnection;
+use super::admission::Admission;
+use super::exchange::Exchange;
+use super::identifiers::Seat;
+use super::socket::ServerSocket;
 use super::stats::OpenConnection;
 use crate::Error;
 use crate::rpc::close;
@@ -38,92 +43,86 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// RPC objects nest, and so do their destructors.
 const STACK: usize = 8 * 1024 * 1024;
 
-/// A worker as the accept loop sees it.
-pub(super) struct Worker {
-    deals: mpsc::UnboundedSender<Deal>,
-    ended: oneshot::Receiver<()>,
-    load: Arc<()>,
-}
-
-/// A connection attempt, with what counts it while it lives.
-struct Deal {
-    incoming: Incoming,
-    open: OpenConnection,
-    _load: Arc<()>,
-}
+/// A worker as the server sees it.
+pub(super) struct Worker(Endpoint);
 
 impl Worker {
-    /// `shutdown` asks handlers to finish; the thread ends when `quit` comes after that.
-    pub(super) fn start(
-        index: usize,
-        handler: Arc<dyn Handler>,
-        shutdown: ShutdownSignal,
+    /// The thread ends when `quit` comes after its desk has been told to stop.
+    pub(super) async fn start(
+        seat: Seat,
+        socket: UdpSocket,
+        exchange: Arc<Exchange>,
+        (endpoint_config, server_config): (EndpointConfig, ServerConfig),
+        desk: Desk,
         quit: ShutdownSignal,
     ) -> Result<Self, Error> {
         let failed = |e| Error::io("cannot start a worker thread", e);
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        // Not bounded here: the limit on connections bounds it.
-        let (deals, dealt) = mpsc::unbounded_channel();
-        let (ending, ended) = oneshot::channel();
-        let desk = Desk { handler, shutdown };
+        let (starting, started) = oneshot::channel();
         let life = async move {
-            desk.work(dealt).await;
-            let _ = ending.send(());
+            let endpoint = ServerSocket::new(socket, seat, exchange).and_then(|socket| {
+                Endpoint::new_with_abstract_socket(endpoint_config, Some(server_config), socket, Arc::new(TokioRuntime))
+            });
+            match endpoint {
+                Ok(endpoint) => {
+                    let _ = starting.send(Ok(endpoint.clone()));
+                    desk.work(endpoint).await;
+                }
+                Err(error) => {
+                    let _ = starting.send(Err(error));
+                }
+            }
             // quinn's connection drivers live on this thread and still have to say goodbye.
             quit.wait().await;
         };
         thread::Builder::new()
-            .name(format!("qpq-worker-{index}"))
+            .name(format!("qpq-worker-{}", seat.index))
             .stack_size(STACK)
             .spawn(move || LocalSet::new().block_on(&runtime, life))
             .map_err(failed)?;
-        Ok(Self { deals, ended, load: Arc::new(()) })
+        let endpoint = started.await.map_err(|_| Error::Closed("a worker thread ended at once".into()))?;
+        Ok(Self(endpoint.map_err(failed)?))
     }
 
-    /// Connections on this worker now.
-    pub(super) fn load(&self) -> usize {
-        Arc::strong_count(&self.load)
-    }
-
-    /// Gives it one more. Should the thread be gone, the client is refused.
-    pub(super) fn deal(&self, incoming: Incoming, open: OpenConnection) {
-        let _ = self.deals.send(Deal { incoming, open, _load: self.load.clone() });
-    }
-
-    /// Deals no more, and waits until its connections have ended.
-    pub(super) async fn finish(self) {
-        let Self { deals, ended, .. } = self;
-        drop(deals);
-        let _ = ended.await;
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.0
     }
 }
 
 /// What a worker thread needs for every connection.
 #[derive(Clone)]
-struct Desk {
-    handler: Arc<dyn Handler>,
-    shutdown: ShutdownSignal,
+pub(super) struct Desk {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) admission: Admission,
+    pub(super) shutdown: ShutdownSignal,
+    /// Says when the socket has failed, and by its end that the work is done.
+    pub(super) failing: mpsc::UnboundedSender<()>,
 }
 
 impl Desk {
-    async fn work(self, mut dealt: mpsc::UnboundedReceiver<Deal>) {
+    async fn work(self, endpoint: Endpoint) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                deal = dealt.recv() => match deal {
-                    Some(deal) => {
-                        connections.spawn_local(self.clone().attend(deal));
+                incoming = endpoint.accept() => match incoming {
+                    Some(incoming) => {
+                        if let Some((incoming, open)) = self.admission.admit(incoming) {
+                            connections.spawn_local(self.clone().attend(incoming, open));
+                        }
                     }
-                    None => break,
+                    None => {
+                        let _ = self.failing.send(());
+                        break;
+                    }
                 },
+                () = self.shutdown.wait() => break,
                 Some(_) = connections.join_next() => {}
             }
         }
         while connections.join_next().await.is_some() {}
     }
 
-    async fn attend(self, deal: Deal) {
-        let Deal { incoming, mut open, _load } = deal;
+    async fn attend(self, incoming: Incoming, mut open: OpenConnection) {
         let connection = tokio::select! {
             connection = handshake(incoming) => connection,
             () = self.shutdown.wait() => None,

@@ -9,9 +9,11 @@ use qpq_proto::ids::{DeviceId, GroupId, Seq};
 use qpq_proto::limits;
 use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
 use qpq_proto::time::Timestamp;
+use qpq_trust::suite::Suite;
 
 use crate::store::log::{Batch, ReadLimit};
 
+use super::keys::LOW_STOCK;
 use super::{Caller, Service, refuse};
 use mailbox::{Mailbox, Reading, Whisper, Work};
 
@@ -55,7 +57,7 @@ struct Open {
 
 impl Service {
     /// Opens the stream of the caller's device; an older one of the same device ends.
-    pub async fn open_stream(self: &Arc<Self>, caller: &Caller) -> Result<(DeviceStream, Pump), Refusal> {
+    pub fn open_stream(self: &Arc<Self>, caller: &Caller) -> (DeviceStream, Pump) {
         let mailbox = self.hub.open(caller.device);
         self.metrics.streams.inc();
         let open = Arc::new(Open {
@@ -64,10 +66,7 @@ impl Service {
             mailbox,
             order: tokio::sync::Mutex::default(),
         });
-        if let Some(left) = self.low_stock(caller.device).await? {
-            open.mailbox.stock_is_low(left);
-        }
-        Ok((DeviceStream { open: open.clone() }, Pump { open, told: 0, has_pushed: false, live_since: None }))
+        (DeviceStream { open: open.clone() }, Pump { open, told: 0, has_pushed: false, live_since: None })
     }
 }
 
@@ -173,7 +172,11 @@ impl Open {
         // Listening comes first, so that nothing is missed between looking and listening.
         let (head, acknowledged, joined, lineage) = match log {
             LogId::Inbox => {
-                let inbox = self.service.store.inbox_head(self.device).await?;
+                let (store, now) = (&self.service.store, self.service.clock.now());
+                let (inbox, stock) = store.inbox_and_stock(self.device, Suite::Hybrid.number(), now).await?;
+                if stock < LOW_STOCK {
+                    self.mailbox.stock_is_low(stock);
+                }
                 (inbox.head, inbox.acknowledged, Seq(0), None)
             }
             LogId::Group(group) => {

@@ -83,15 +83,17 @@ async fn a_dropped_device_is_locked_out_at_once() {
         || world.service.resume(DeviceProof { device: phone.caller.device, exporter: &EXPORTER, proof: &proof });
     resume().await.unwrap();
     phone.publish(&world.service, 2).await;
-    let session = world.service.begin_session(&phone.caller).await.unwrap();
-    let own = world.service.begin_session(&alice.caller).await.unwrap();
+    let as_of = world.service.as_of();
+    let session = world.service.begin_session(&phone.caller, as_of).await.unwrap();
+    let own = world.service.begin_session(&alice.caller, as_of).await.unwrap();
 
     let third = next(&alice.keys, &second, vec![record(&alice)]);
     world.service.update_manifest(&alice.caller, third.clone()).await.unwrap();
     session.wait().await;
     assert!(tokio::time::timeout(Duration::from_millis(20), own.wait()).await.is_err(), "the others stay");
     assert_eq!(code(resume().await), Code::DeviceUnknown);
-    assert_eq!(code(world.service.begin_session(&phone.caller).await.map(|_| ())), Code::DeviceUnknown);
+    let begun = world.service.begin_session(&phone.caller, as_of).await;
+    assert_eq!(code(begun.map(|_| ())), Code::DeviceUnknown, "looked at before it was dropped");
     let again = next(&alice.keys, &third, vec![record(&alice), phone.record()]);
     assert_eq!(code(world.service.update_manifest(&phone.caller, again).await), Code::DeviceUnknown);
     let left = world.service.claim(&alice.caller, alice.caller.identity, 0x4e).await.unwrap();
@@ -196,7 +198,7 @@ async fn only_the_owner_of_the_phrase_recovers() {
     let finished = world.service.finish_recovery(started.next, &bytes, mallory.manifest.clone(), proof);
     assert_eq!(code(finished.await), Code::Invalid, "the identity's own keys must sign");
 
-    let session = world.service.begin_session(&alice.caller).await.unwrap();
+    let session = world.service.begin_session(&alice.caller, world.service.as_of()).await.unwrap();
     let started = recover("alice", recovery::sign(&seed, &EXPORTER)).await.unwrap();
     let manifest = next(&alice.keys, &started.manifest, vec![phone.record()]);
     let proof = phone.proof();
@@ -221,7 +223,7 @@ async fn nothing_is_left_of_a_deleted_account() {
     let new = alone.creation(&world.service, &[]).await;
     world.service.create_group(&alice.caller, new).await.unwrap();
     world.service.set_recovery(&alice.caller, Some(recovery::public_key(&[3; 32])), vec![9; 100]).await.unwrap();
-    let session = world.service.begin_session(&alice.caller).await.unwrap();
+    let session = world.service.begin_session(&alice.caller, world.service.as_of()).await.unwrap();
 
     world.service.delete_own_account(&alice.caller).await.unwrap();
     assert_eq!(world.service.delete_own_account(&alice.caller).await, Ok(()), "repeating it is harmless");

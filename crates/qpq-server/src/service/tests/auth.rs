@@ -101,12 +101,13 @@ async fn passwords_are_tried_at_a_limited_rate() {
 async fn a_disabled_account_is_shown_the_door() {
     let world = World::new().await;
     let alice = world.device("alice").await;
-    let session = world.service.begin_session(&alice.caller).await.unwrap();
+    let as_of = world.service.as_of();
+    let session = world.service.begin_session(&alice.caller, as_of).await.unwrap();
     world.service.end_sessions_of_changed_accounts().await.unwrap();
     world.service.store.set_disabled(alice.caller.name.clone(), true).await.unwrap();
     world.service.end_sessions_of_changed_accounts().await.unwrap();
     session.wait().await;
     let outcome = alice.log_in(&world.service, "password").await.unwrap();
     assert_eq!(outcome.unwrap_err().code, Code::AccountDisabled);
-    assert!(world.service.begin_session(&alice.caller).await.is_err());
+    assert!(world.service.begin_session(&alice.caller, as_of).await.is_err(), "looked at before it was disabled");
 }

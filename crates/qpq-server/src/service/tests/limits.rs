@@ -218,7 +218,7 @@ async fn logs_and_inboxes_are_limited() {
         "inbox_entries_per_device",
     );
     // Bob comes online and takes his Welcome; then the same request succeeds.
-    let (stream, mut pump) = world.service.open_stream(&bob.caller).await.unwrap();
+    let (stream, mut pump) = world.service.open_stream(&bob.caller);
     stream.subscribe(LogId::Inbox, Seq(0), vec![]).await.unwrap();
     assert_eq!(next_seqs(&mut pump).await, [1]);
     stream.acknowledge(&[qpq_proto::stream::Position { log: LogId::Inbox, seq: Seq(1) }]);
@@ -269,7 +269,8 @@ async fn drained_key_packages_fall_back_to_the_last_resort_and_recover() {
     let new = group.creation(&world.service, &[&bob]).await;
     assert!(world.service.create_group(&alice.caller, new).await.is_ok());
 
-    let (_stream, mut pump): (DeviceStream, Pump) = world.service.open_stream(&bob.caller).await.unwrap();
+    let (stream, mut pump): (DeviceStream, Pump) = world.service.open_stream(&bob.caller);
+    stream.subscribe(LogId::Inbox, Seq(0), vec![]).await.unwrap();
     assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(0)));
     bob.publish(&world.service, 25).await;
     let fresh = claim(&alice).await;

@@ -126,7 +126,7 @@ async fn a_device_and_a_server_that_disagree_go_back_to_where_they_agreed() {
     let entries = world.service.store.read_group(alices.id, Seq(0), Seq(4), limit).await.unwrap().entries;
     let mark = |seq: usize| Mark { seq: Seq(seq as u64), digest: digest(ContentHash::of(&entries[seq - 1].payload)) };
     let other = |seq: u64| Mark { seq: Seq(seq), digest: 7 };
-    let (stream, _pump) = world.service.open_stream(&alice.caller).await.unwrap();
+    let (stream, _pump) = world.service.open_stream(&alice.caller);
     for (after, known, from) in [
         (4, vec![mark(4), mark(3)], 4),
         (4, vec![other(4), mark(2), mark(1)], 2),

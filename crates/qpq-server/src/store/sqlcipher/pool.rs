@@ -1,10 +1,10 @@
 //! The threads that read, each with a connection of its own; or one connection for whoever asks.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -14,7 +14,7 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The handle; dropping it finishes the queue and joins the threads.
 pub struct Readers {
-    queue: Option<SyncSender<Job>>,
+    queue: Option<Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
     /// Instead of the threads: the caller reads.
     inline: Option<Mutex<Connection>>,
@@ -22,8 +22,7 @@ pub struct Readers {
 
 impl Readers {
     pub fn start(connections: Vec<Connection>) -> Self {
-        let (queue, jobs) = sync_channel(QUEUE);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let (queue, jobs) = bounded(QUEUE);
         let threads = connections
             .into_iter()
             .map(|connection| {
@@ -81,14 +80,9 @@ impl Drop for Readers {
     }
 }
 
-fn run(connection: &Connection, jobs: &Mutex<Receiver<Job>>) {
-    loop {
-        // The lock is held while waiting: the others wait for the lock instead of for the queue.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(job) => job(connection),
-            Err(_) => return,
-        }
+fn run(connection: &Connection, jobs: &Receiver<Job>) {
+    for job in jobs {
+        job(connection);
     }
 }
 

@@ -166,8 +166,10 @@ impl Store for SqlCipherStore {
         }
     }
 
-    fn inbox_head(&self, device: DeviceId) -> Reply<InboxHead> {
-        self.readers.submit(move |connection| inbox::head(connection, device))
+    fn inbox_and_stock(&self, device: DeviceId, suite: u16, now: Timestamp) -> Reply<(InboxHead, u32)> {
+        self.readers.submit(move |connection| {
+            Ok((inbox::head(connection, device)?, keys::stock(connection, device, suite, now)?))
+        })
     }
 
     fn read_inbox(&self, device: DeviceId, after: Seq, limit: ReadLimit) -> Reply<Batch> {

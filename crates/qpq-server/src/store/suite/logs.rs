@@ -154,11 +154,11 @@ async fn a_disappearing_message_goes_when_its_time_is_up() {
 async fn an_inbox_is_emptied_by_its_acknowledgement() {
     let world = World::new();
     world.group(&[1, 2]).await;
-    assert_eq!(world.store.inbox_head(device(2)).await.unwrap().head, Seq(1));
+    assert_eq!(world.store.inbox_and_stock(device(2), 1, NOW).await.unwrap().0.head, Seq(1));
     let position = LogPosition { device: device(2), log: LogId::Inbox, seq: Seq(1) };
     world.store.acknowledge(vec![position]).await.unwrap();
     assert!(world.store.read_inbox(device(2), Seq(0), ALL).await.unwrap().entries.is_empty());
-    assert_eq!(world.store.inbox_head(device(2)).await.unwrap().head, Seq(1));
+    assert_eq!(world.store.inbox_and_stock(device(2), 1, NOW).await.unwrap().0.head, Seq(1));
 }
 
 #[tokio::test]
