@@ -4,7 +4,8 @@
 using Ids = import "ids.capnp";
 
 interface Delivery {
-  open @0 (sink :EventSink) -> (stream :Stream);
+  # `inPush`: the device understands `caughtUp` in a push, and needs no call of its own for it.
+  open @0 (sink :EventSink, inPush :Bool) -> (stream :Stream);
 }
 
 interface Stream {
@@ -15,7 +16,8 @@ interface Stream {
 }
 
 interface EventSink {
-  push @0 (entries :List(Entry)) -> stream;
+  # `caughtUp`: as the call of that name, with these entries; 0 says nothing.
+  push @0 (entries :List(Entry), caughtUp :UInt32) -> stream;
   # Nothing more is waiting in the logs of the first `subscriptions` subscribe calls.
   caughtUp @1 (subscriptions :UInt32) -> ();
   # Every 20 seconds; an answer is expected, so that both sides notice a dead stream.

@@ -43,11 +43,16 @@ impl Sink {
 
 impl event_sink::Server for Sink {
     async fn push(self: Rc<Self>, params: event_sink::PushParams) -> Result<(), capnp::Error> {
-        let list = params.get()?.get_entries()?;
+        let params = params.get()?;
+        let list = params.get_entries()?;
         read::count("push.entries", list.len(), limits::PUSH_ENTRIES)?;
         let entries = list.iter().map(Entry::read).collect::<Result<Vec<_>, Malformed>>()?;
         let (stored, when_stored) = oneshot::channel();
         self.hand_on(Incoming::Entries(entries, stored))?;
+        match params.get_caught_up() {
+            0 => {}
+            subscriptions => self.hand_on(Incoming::CaughtUp(subscriptions))?,
+        }
         when_stored.await.map_err(|_| capnp::Error::disconnected("the entries could not be stored".into()))
     }
 
@@ -95,6 +100,7 @@ impl event_sink::Server for Sink {
 pub fn open(session: &Session, sink: Sink) -> stream::Client {
     let mut request = session.delivery.open_request();
     request.get().set_sink(capnp_rpc::new_client(sink));
+    request.get().set_in_push(true);
     // Pipelined: the first subscription leaves without waiting for the answer.
     request.send().pipeline.get_stream()
 }

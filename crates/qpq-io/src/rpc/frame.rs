@@ -4,8 +4,10 @@
 //! Framing (capnproto.org, "Serialization over a stream"): `u32` number of segments less one, a `u32` size in words for
 //! each segment, padding to a full word, the segments; all little-endian.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
@@ -49,12 +51,21 @@ pub struct LimitedReader<R> {
     inner: R,
     limit: FrameLimit,
     state: State,
+    has_received_much: Rc<Cell<bool>>,
 }
+
+/// Bytes of a message that is much.
+const MUCH: u64 = 8 * 1024;
 
 impl<R> LimitedReader<R> {
     /// Reads from `inner`, which is at the beginning of a message.
     pub fn new(inner: R, limit: FrameLimit) -> Self {
-        Self { inner, limit, state: State::Table(Table::default()) }
+        Self { inner, limit, state: State::Table(Table::default()), has_received_much: Rc::default() }
+    }
+
+    /// Set with each large message; for whoever takes note of that to take back.
+    pub(super) fn has_received_much(&self) -> Rc<Cell<bool>> {
+        self.has_received_much.clone()
     }
 }
 
@@ -69,7 +80,12 @@ impl<R: AsyncRead + Unpin> AsyncRead for LimitedReader<R> {
         let length = usize::try_from(allowed).map_or(buf.len(), |allowed| buf.len().min(allowed));
         let read = ready!(Pin::new(&mut this.inner).poll_read(cx, &mut buf[..length]))?;
         match this.state.advance(&buf[..read], this.limit.bytes() as u64) {
-            Ok(()) => Poll::Ready(Ok(read)),
+            Ok(()) => {
+                if matches!(this.state, State::Body { remaining } if remaining >= MUCH) {
+                    this.has_received_much.set(true);
+                }
+                Poll::Ready(Ok(read))
+            }
             Err(error) => {
                 this.state = State::Failed;
                 Poll::Ready(Err(error))

@@ -22,7 +22,8 @@ impl delivery::Server for Delivery {
         mut results: delivery::OpenResults,
     ) -> Result<(), capnp::Error> {
         let Right { connection, caller } = &*self.0;
-        let sink = params.get()?.get_sink()?;
+        let params = params.get()?;
+        let (sink, in_push) = (params.get_sink()?, params.get_in_push());
         // A device that opens twice on one connection means the second one.
         connection.set_pump(None);
         let opened = call(connection, "delivery.open", async { Ok(connection.service().open_stream(caller)) }).await;
@@ -30,7 +31,7 @@ impl delivery::Server for Delivery {
         let end = {
             let connection = connection.clone();
             async move {
-                let reason = pump::run(source, sink, connection.signs_of_life()).await;
+                let reason = pump::run(source, sink, in_push, connection.signs_of_life()).await;
                 connection.end(reason);
             }
         };

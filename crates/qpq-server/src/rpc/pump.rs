@@ -10,17 +10,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use super::connection::SignsOfLife;
 use crate::service::stream::{Delivery, Pump, StreamEnd};
 
-/// Runs until the stream ends; answers why, which ends the connection.
-pub async fn run(source: Pump, sink: event_sink::Client, signs_of_life: SignsOfLife) -> &'static str {
+/// Runs until the stream ends; answers why, which ends the connection. `in_push`: whether the device understands that a push
+/// is the last one for now.
+pub async fn run(source: Pump, sink: event_sink::Client, in_push: bool, signs_of_life: SignsOfLife) -> &'static str {
     let heads = source.heads();
     tokio::select! {
-        reason = deliver(source, &sink) => reason,
+        reason = deliver(source, &sink, in_push) => reason,
         reason = beat(&sink, || heads.positions(), &RHYTHM) => reason,
         reason = listen(&signs_of_life, &RHYTHM) => reason,
     }
 }
 
-async fn deliver(mut source: Pump, sink: &event_sink::Client) -> &'static str {
+async fn deliver(mut source: Pump, sink: &event_sink::Client, in_push: bool) -> &'static str {
     // The last notice, which the device may take its time to answer while entries go on.
     let mut notice: Option<Promise<(), capnp::Error>> = None;
     loop {
@@ -31,15 +32,22 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client) -> &'static str {
                 return "the stream cannot be read now, connect again";
             }
         };
-        if !matches!(delivery, Delivery::Entries(_))
+        let is_notice = match &delivery {
+            Delivery::Entries { caught_up, .. } => caught_up.is_some() && !in_push,
+            _ => true,
+        };
+        if is_notice
             && let Some(notice) = notice.take()
             && notice.await.is_err()
         {
             return SINK_FAILED;
         }
         match delivery {
-            Delivery::Entries(entries) => {
+            Delivery::Entries { entries, caught_up } => {
                 let mut request = sink.push_request();
+                if in_push {
+                    request.get().set_caught_up(caught_up.unwrap_or(0));
+                }
                 let mut list = request.get().init_entries(entries.len() as u32);
                 for (index, entry) in (0..).zip(&entries) {
                     entry.write(list.reborrow().get(index));
@@ -47,12 +55,11 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client) -> &'static str {
                 if request.send().await.is_err() {
                     return SINK_FAILED;
                 }
+                if let Some(subscriptions) = caught_up.filter(|_| !in_push) {
+                    notice = Some(tell_caught_up(sink, subscriptions));
+                }
             }
-            Delivery::CaughtUp(subscriptions) => {
-                let mut request = sink.caught_up_request();
-                request.get().set_subscriptions(subscriptions);
-                notice = Some(answered(request.send().promise));
-            }
+            Delivery::CaughtUp(subscriptions) => notice = Some(tell_caught_up(sink, subscriptions)),
             Delivery::KeyPackagesLow(left) => {
                 let mut request = sink.key_packages_low_request();
                 request.get().set_left(left);
@@ -67,6 +74,12 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client) -> &'static str {
             Delivery::End(StreamEnd::Replaced) => return "this device has connected again",
         }
     }
+}
+
+fn tell_caught_up(sink: &event_sink::Client, subscriptions: u32) -> Promise<(), capnp::Error> {
+    let mut request = sink.caught_up_request();
+    request.get().set_subscriptions(subscriptions);
+    answered(request.send().promise)
 }
 
 /// Ends when a device answers no heartbeat although its packets come.

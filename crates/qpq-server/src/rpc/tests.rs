@@ -29,6 +29,7 @@ use crate::{Config, RunningServer, Server};
 enum Event {
     Entry(u64, String),
     CaughtUp(u32),
+    CaughtUpInPush(u32),
     KeyPackagesLow(u32),
 }
 
@@ -36,9 +37,13 @@ struct Sink(mpsc::UnboundedSender<Event>);
 
 impl event_sink::Server for Sink {
     async fn push(self: Rc<Self>, params: event_sink::PushParams) -> Result<(), capnp::Error> {
-        for entry in params.get()?.get_entries()? {
+        let params = params.get()?;
+        for entry in params.get_entries()? {
             let entry = Entry::read(entry)?;
             let _ = self.0.send(Event::Entry(entry.seq.0, format!("{:?}", entry.kind)));
+        }
+        if params.get_caught_up() > 0 {
+            let _ = self.0.send(Event::CaughtUpInPush(params.get_caught_up()));
         }
         Ok(())
     }
@@ -126,10 +131,16 @@ fn granted(reply: session_reply::Reader<'static>) -> session::Reader<'static> {
     }
 }
 
+/// As devices did that want to be told in a call of its own that they have everything.
 async fn open(session: session::Reader<'_>) -> (stream::Client, mpsc::UnboundedReceiver<Event>) {
+    open_in(session, false).await
+}
+
+async fn open_in(session: session::Reader<'_>, in_push: bool) -> (stream::Client, mpsc::UnboundedReceiver<Event>) {
     let (events, receiver) = mpsc::unbounded_channel();
     let mut request = session.get_delivery().unwrap().open_request();
     request.get().set_sink(capnp_rpc::new_client(Sink(events)));
+    request.get().set_in_push(in_push);
     let response = request.send().promise.await.unwrap();
     (response.get().unwrap().get_stream().unwrap(), receiver)
 }
@@ -209,12 +220,15 @@ fn from_registration_to_delivery_and_back_again() {
         // The newest connection wins; the old one is told and closed.
         let second = connect(server).await;
         let session = soon(second.resume(&alice)).await;
-        let (stream, mut events) = soon(open(session)).await;
+        let (stream, mut events) = soon(open_in(session, true)).await;
         let reason = soon(first.connection.closed()).await.to_string();
         assert!(reason.contains("connected again"), "{reason}");
         assert_eq!(soon(subscribe(&stream, LogId::Inbox)).await, 0);
         assert_eq!(soon(events.recv()).await, Some(Event::KeyPackagesLow(0)));
-        assert_eq!(soon(events.recv()).await, Some(Event::CaughtUp(1)));
+        assert_eq!(soon(events.recv()).await, Some(Event::CaughtUp(1)), "with nothing to push");
+        assert_eq!(soon(subscribe(&stream, LogId::Group(group))).await, 1);
+        assert_eq!(soon(events.recv()).await, Some(Event::Entry(1, "Message".into())));
+        assert_eq!(soon(events.recv()).await, Some(Event::CaughtUpInPush(2)));
     });
 }
 

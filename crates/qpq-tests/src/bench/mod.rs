@@ -12,6 +12,7 @@ pub mod growth;
 pub mod idle;
 pub mod login;
 pub mod offline;
+pub mod peers;
 pub mod post;
 pub mod soak;
 pub mod storage;
@@ -112,6 +113,8 @@ pub struct Figure {
 pub enum Target {
     AtLeast(f64),
     AtMost(f64),
+    /// There is none: the figure says where others are.
+    Orientation,
 }
 
 impl Figure {
@@ -120,6 +123,7 @@ impl Figure {
         match self.target {
             Target::AtLeast(target) => self.ratio >= target,
             Target::AtMost(target) => self.ratio <= target,
+            Target::Orientation => true,
         }
     }
 }
@@ -127,12 +131,13 @@ impl Figure {
 impl std::fmt::Display for Figure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, measured, limit, ratio, target } = self;
-        let (sign, target) = match target {
-            Target::AtLeast(target) => ("≥", target),
-            Target::AtMost(target) => ("≤", target),
-        };
+        write!(f, "{name:<28} {measured:<34} against {limit:<38} ratio {ratio:>7.2}")?;
         let verdict = if self.is_met() { "met" } else { "MISSED" };
-        write!(f, "{name:<28} {measured:<34} against {limit:<38} ratio {ratio:>7.2}  target {sign} {target}  {verdict}")
+        match target {
+            Target::AtLeast(target) => write!(f, "  target ≥ {target}  {verdict}"),
+            Target::AtMost(target) => write!(f, "  target ≤ {target}  {verdict}"),
+            Target::Orientation => Ok(()),
+        }
     }
 }
 

@@ -113,6 +113,7 @@ impl Session {
     pub async fn listen(&self, sink: event_sink::Client, logs: &[LogId]) -> Result<stream::Client> {
         let mut request = self.delivery.open_request();
         request.get().set_sink(sink);
+        request.get().set_in_push(true);
         let stream = request.send().pipeline.get_stream();
         let subscribed = logs.iter().map(|log| {
             let mut request = stream.subscribe_request();

@@ -26,8 +26,12 @@ impl Sink {
 
 impl event_sink::Server for Sink {
     async fn push(self: Rc<Self>, params: event_sink::PushParams) -> Result<(), capnp::Error> {
-        for entry in params.get()?.get_entries()? {
+        let params = params.get()?;
+        for entry in params.get_entries()? {
             (self.on_entry)(entry.get_payload()?);
+        }
+        if params.get_caught_up() > 0 {
+            (self.on_caught_up)();
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use clap::Parser;
 use qpq_tests::bench::report::{self, Baseline};
 use qpq_tests::bench::{
     Measured, Options, client, commits, connect, deliver, fanout, ffi, files, group, growth, idle, login, offline,
-    peer, post, soak, storage,
+    peer, peers, post, soak, storage,
 };
 
 /// Benchmarks: what a user would notice, against what the machine can do.
@@ -22,6 +22,9 @@ struct Arguments {
     /// Be the reader of a profile that is measured
     #[arg(long, hide = true, value_name = "FOLDER")]
     read_profile: Option<PathBuf>,
+    /// Also measure those of mosquitto, Prosody and ejabberd that are installed
+    #[arg(long)]
+    peers: bool,
     /// Fail if a target is missed
     #[arg(long)]
     check: bool,
@@ -66,8 +69,12 @@ const SCENARIOS: &[Scenario] = &[
     ("growth", |_| growth::run()),
     ("storage", |_| storage::run()),
     ("ffi", |_| ffi::run()),
+    (PEERS, |_| peers::run()),
     (SOAK, soak::run),
 ];
+
+/// Needs others to be installed.
+const PEERS: &str = "peers";
 
 /// Takes so long that it has to be asked for.
 const SOAK: &str = "soak";
@@ -95,10 +102,10 @@ fn main() -> Result<()> {
     let mut all = Measured::default();
     for (name, run) in SCENARIOS {
         let is_wanted = match arguments.scenarios.is_empty() {
-            true => *name != SOAK,
+            true => ![PEERS, SOAK].contains(name),
             false => arguments.scenarios.iter().any(|wanted| wanted == name),
         };
-        if !is_wanted {
+        if !is_wanted && !(arguments.peers && *name == PEERS) {
             continue;
         }
         let measured = run(&options)?;

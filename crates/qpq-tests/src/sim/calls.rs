@@ -61,8 +61,11 @@ async fn deliver(
     say(Down::Welcome { hello: service.hello() });
     loop {
         match pump.next().await? {
-            Delivery::Entries(entries) => {
+            Delivery::Entries { entries, caught_up } => {
                 say(Down::Push(entries.iter().map(|entry| Entry::clone(entry)).collect()));
+                if let Some(subscriptions) = caught_up {
+                    say(Down::CaughtUp(subscriptions));
+                }
             }
             Delivery::CaughtUp(subscriptions) => say(Down::CaughtUp(subscriptions)),
             Delivery::KeyPackagesLow(left) => say(Down::KeyPackagesLow(left)),

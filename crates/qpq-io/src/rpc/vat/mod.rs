@@ -26,8 +26,8 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::frame::{FrameLimit, LimitedReader, MAX_FRAME};
 use calls::Calls;
-use network::LimitedNetwork;
-use outbox::Outbox;
+use network::{LimitedNetwork, Manners};
+use outbox::{Hurry, Outbox};
 
 pub use calls::MAX_OPEN_CALLS;
 
@@ -125,13 +125,14 @@ where
     W: AsyncWrite + Unpin + 'static,
 {
     let reader = LimitedReader::new(BufReader::with_capacity(READ_BUFFER, reader).compat(), limit);
-    let (outbox, sender) = Outbox::new(writer);
+    let (hurry, has_received_much) = (Hurry::default(), reader.has_received_much());
+    let (outbox, sender) = Outbox::new(writer, hurry.clone());
     let mut options = ReaderOptions::new();
     options.nesting_limit(NESTING_LIMIT);
     options.traversal_limit_in_words(Some(MAX_FRAME / 8));
     let calls = Rc::new(Calls::default());
     let inner = twoparty::VatNetwork::new(reader, sender, side, options);
-    (LimitedNetwork::new(inner, calls.clone()), calls, outbox)
+    (LimitedNetwork::new(inner, calls.clone(), Manners { side, hurry, has_received_much }), calls, outbox)
 }
 
 /// An RPC system together with what it has written. The bytes go out after every round of the system, so that what one
@@ -145,7 +146,7 @@ impl<W: AsyncWrite + Unpin> Vat<W> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), capnp::Error>> {
         let outcome = Pin::new(&mut self.system).poll(cx);
         // A broken stream reaches the system at its next write, and the reader at once.
-        let _ = self.outbox.poll_send(cx);
+        let _ = self.outbox.poll_round(cx);
         outcome
     }
 

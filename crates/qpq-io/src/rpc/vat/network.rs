@@ -1,6 +1,7 @@
-//! A two-party vat network that keeps count of the calls and refuses some of them itself.
+//! A two-party vat network that keeps count of the calls and refuses some of them itself, and knows which messages somebody
+//! waits for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use capnp::any_pointer;
@@ -12,6 +13,7 @@ use capnp_rpc::{Connection, FlowController, IncomingMessage, OutgoingMessage, Va
 use futures::FutureExt;
 
 use super::calls::{Answer, Calls, Refusal, Verdict};
+use super::outbox::Hurry;
 
 type DynConnection = Box<dyn Connection<Side>>;
 
@@ -19,24 +21,45 @@ type DynConnection = Box<dyn Connection<Side>>;
 pub(super) struct LimitedNetwork {
     inner: Box<dyn VatNetwork<Side>>,
     calls: Rc<Calls>,
+    manners: Manners,
 }
 
 impl LimitedNetwork {
-    pub(super) fn new(inner: impl VatNetwork<Side> + 'static, calls: Rc<Calls>) -> Self {
-        Self { inner: Box::new(inner), calls }
+    pub(super) fn new(inner: impl VatNetwork<Side> + 'static, calls: Rc<Calls>, manners: Manners) -> Self {
+        Self { inner: Box::new(inner), calls, manners }
+    }
+}
+
+/// Which messages leave at once.
+#[derive(Clone)]
+pub(super) struct Manners {
+    pub(super) side: Side,
+    pub(super) hurry: Hurry,
+    pub(super) has_received_much: Rc<Cell<bool>>,
+}
+
+impl Manners {
+    fn is_waited_for(&self, message: message::Reader<'_>) -> bool {
+        match message.which() {
+            Ok(message::Finish(_) | message::Release(_)) => false,
+            // The server goes on before it has the answers to its pushes, unless they fill its window.
+            Ok(message::Return(_)) => self.side == Side::Server || self.has_received_much.take(),
+            _ => true,
+        }
     }
 }
 
 impl VatNetwork<Side> for LimitedNetwork {
     fn connect(&mut self, host: Side) -> Option<DynConnection> {
         let connection = self.inner.connect(host)?;
-        Some(Box::new(LimitedConnection::new(connection, self.calls.clone())))
+        Some(Box::new(LimitedConnection::new(connection, self.calls.clone(), self.manners.clone())))
     }
 
     fn accept(&mut self) -> Promise<DynConnection, capnp::Error> {
-        let calls = self.calls.clone();
+        let (calls, manners) = (self.calls.clone(), self.manners.clone());
         let accepted = self.inner.accept();
-        Promise::from_future(accepted.map(|c| c.map(|c| Box::new(LimitedConnection::new(c, calls)) as DynConnection)))
+        let limited = |connection| Box::new(LimitedConnection::new(connection, calls, manners)) as DynConnection;
+        Promise::from_future(accepted.map(|accepted| accepted.map(limited)))
     }
 
     fn drive_until_shutdown(&mut self) -> Promise<(), capnp::Error> {
@@ -47,11 +70,12 @@ impl VatNetwork<Side> for LimitedNetwork {
 struct LimitedConnection {
     inner: Rc<RefCell<DynConnection>>,
     calls: Rc<Calls>,
+    manners: Manners,
 }
 
 impl LimitedConnection {
-    fn new(inner: DynConnection, calls: Rc<Calls>) -> Self {
-        Self { inner: Rc::new(RefCell::new(inner)), calls }
+    fn new(inner: DynConnection, calls: Rc<Calls>, manners: Manners) -> Self {
+        Self { inner: Rc::new(RefCell::new(inner)), calls, manners }
     }
 }
 
@@ -64,13 +88,14 @@ impl Connection<Side> for LimitedConnection {
         Box::new(CountedMessage {
             inner: self.inner.borrow_mut().new_outgoing_message(first_segment_word_size),
             calls: self.calls.clone(),
+            manners: self.manners.clone(),
         })
     }
 
     fn receive_incoming_message(&mut self) -> Promise<Option<Box<dyn IncomingMessage>>, capnp::Error> {
         // Weak, because the connection ends when the system drops it, and this may be pending then.
         let connection = Rc::downgrade(&self.inner);
-        let calls = self.calls.clone();
+        let (calls, hurry) = (self.calls.clone(), self.manners.hurry.clone());
         Promise::from_future(async move {
             loop {
                 let Some(inner) = connection.upgrade() else {
@@ -88,6 +113,7 @@ impl Connection<Side> for LimitedConnection {
                     return Ok(None);
                 };
                 let refused = refuse(inner.borrow_mut().as_mut(), question, refusal)?;
+                hurry.up();
                 drop(inner);
                 // Until the refusal has left nothing more is read: a peer that does not read gets no further.
                 refused.await?;
@@ -126,16 +152,20 @@ fn refuse(
     Ok(message.send().0)
 }
 
-/// A message that tells when it is an answer.
+/// A message that tells when it is an answer, and whether somebody waits for it.
 struct CountedMessage {
     inner: Box<dyn OutgoingMessage>,
     calls: Rc<Calls>,
+    manners: Manners,
 }
 
 impl CountedMessage {
+    fn body(&self) -> Option<message::Reader<'_>> {
+        self.inner.get_body_as_reader().ok()?.get_as().ok()
+    }
+
     fn answer(&self) -> Option<Answer> {
-        let message: message::Reader<'_> = self.inner.get_body_as_reader().ok()?.get_as().ok()?;
-        match message.which() {
+        match self.body()?.which() {
             Ok(message::Return(answer)) => Some(Answer::of(answer.ok()?)),
             _ => None,
         }
@@ -153,7 +183,10 @@ impl OutgoingMessage for CountedMessage {
 
     fn send(self: Box<Self>) -> (Promise<(), capnp::Error>, Rc<Builder<HeapAllocator>>) {
         let answer = self.answer();
-        let Self { inner, calls } = *self;
+        if self.body().is_none_or(|message| self.manners.is_waited_for(message)) {
+            self.manners.hurry.up();
+        }
+        let Self { inner, calls, .. } = *self;
         let (written, message) = inner.send();
         match answer {
             // capnp-rpc does not wait until an answer has been written; we do.

@@ -1,7 +1,8 @@
 //! Outgoing bytes. capnp-rpc flushes after every message, which would be a packet each; here a flush does nothing, and the
-//! vat sends what has gathered after each round.
+//! vat sends what has gathered after each round. What nobody waits for goes with the next message that somebody waits for,
+//! or after a moment.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -9,6 +10,23 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::AsyncWrite;
+use tokio::time::{Duration, Instant, Sleep, sleep};
+
+/// How long it may wait: less than QUIC delays an acknowledgement, so that the two share a packet.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// Bytes of it that do not wait.
+const UNHURRIED: usize = 4 * 1024;
+
+/// Whether somebody waits for what is being written. Clones are handles to the same.
+#[derive(Clone, Default)]
+pub(super) struct Hurry(Rc<Cell<bool>>);
+
+impl Hurry {
+    pub(super) fn up(&self) {
+        self.0.set(true);
+    }
+}
 
 /// Bytes that may gather before writers wait.
 const CAPACITY: usize = 64 * 1024;
@@ -20,6 +38,9 @@ const KEPT: usize = 1024;
 pub(super) struct Outbox<W> {
     writer: W,
     sent: usize,
+    hurry: Hurry,
+    /// Until what nobody waits for is sent all the same; it runs while there is such.
+    moment: Moment,
     shared: Rc<RefCell<Shared>>,
 }
 
@@ -35,10 +56,24 @@ struct Shared {
 }
 
 impl<W: AsyncWrite + Unpin> Outbox<W> {
-    pub(super) fn new(writer: W) -> (Self, OutboxWriter) {
+    /// Nothing waits unless `hurry` says when somebody does.
+    pub(super) fn new(writer: W, hurry: Hurry) -> (Self, OutboxWriter) {
         let shared = Rc::new(RefCell::new(Shared::default()));
-        let outbox = Self { writer, sent: 0, shared: shared.clone() };
+        let outbox = Self { writer, sent: 0, hurry, moment: Moment::default(), shared: shared.clone() };
         (outbox, OutboxWriter(shared))
+    }
+
+    /// Sends what has gathered, if somebody waits for it or it has waited for its moment; until then the context is woken.
+    pub(super) fn poll_round(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let gathered = self.shared.borrow().bytes.len();
+        if gathered == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let waits = !self.hurry.0.get() && self.sent == 0 && gathered < UNHURRIED;
+        if waits && self.moment.poll(cx).is_pending() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_send(cx)
     }
 
     /// Sends what has gathered; ready when nothing is left and it has been flushed.
@@ -73,10 +108,31 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
             self.sent += written;
         }
         self.sent = 0;
+        self.moment.is_running = false;
+        // Who had no room has not written all of it yet.
+        self.hurry.0.set(shared.waiting.is_some());
         shared.bytes.clear();
         shared.bytes.shrink_to(KEPT);
         shared.wake();
         Pin::new(&mut self.writer).poll_flush(cx)
+    }
+}
+
+/// A timer that is made when it is needed first.
+#[derive(Default)]
+struct Moment {
+    timer: Option<Pin<Box<Sleep>>>,
+    is_running: bool,
+}
+
+impl Moment {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(MOMENT)));
+        if !self.is_running {
+            self.is_running = true;
+            timer.as_mut().reset(Instant::now() + MOMENT);
+        }
+        timer.as_mut().poll(cx)
     }
 }
 
@@ -130,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn gathers_and_sends_in_order() {
         let (near, mut far) = tokio::io::duplex(100);
-        let (mut outbox, mut writer) = Outbox::new(near);
+        let (mut outbox, mut writer) = Outbox::new(near, Hurry::default());
         let expected: Vec<u8> = (0..300_000_u32).map(|i| (i / 7) as u8).collect();
         let mut received = Vec::new();
         let fill = async {
@@ -156,9 +212,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_nobody_waits_for_waits() {
+        let (near, mut far) = tokio::io::duplex(100);
+        let hurry = Hurry::default();
+        let (mut outbox, mut writer) = Outbox::new(near, hurry.clone());
+        let begin = Instant::now();
+        let rounds = async {
+            loop {
+                poll_fn(|cx| outbox.poll_round(cx)).await.unwrap();
+                // Woken by the moment's end, as a vat is.
+                poll_fn(|cx| match outbox.shared.borrow().bytes.is_empty() {
+                    true => Poll::Ready(()),
+                    false => outbox.moment.poll(cx),
+                })
+                .await;
+                if outbox.shared.borrow().bytes.is_empty() {
+                    break;
+                }
+            }
+        };
+        writer.write_all(b"later").await.unwrap();
+        let (mut received, ()) = ([0; 5], rounds.await);
+        far.read_exact(&mut received).await.unwrap();
+        assert!(begin.elapsed() >= MOMENT && &received == b"later");
+
+        writer.write_all(b"later,").await.unwrap();
+        poll_fn(|cx| outbox.poll_round(cx)).await.unwrap();
+        assert!(!outbox.shared.borrow().bytes.is_empty());
+        hurry.up();
+        writer.write_all(b"now").await.unwrap();
+        poll_fn(|cx| outbox.poll_round(cx)).await.unwrap();
+        assert!(outbox.shared.borrow().bytes.is_empty());
+        let mut received = [0; 9];
+        far.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"later,now");
+    }
+
+    #[tokio::test]
     async fn a_broken_stream_reaches_the_writer() {
         let (near, far) = tokio::io::duplex(100);
-        let (mut outbox, mut writer) = Outbox::new(near);
+        let (mut outbox, mut writer) = Outbox::new(near, Hurry::default());
         drop(far);
         writer.write_all(b"lost").await.unwrap();
         assert!(poll_fn(|cx| outbox.poll_send(cx)).await.is_err());

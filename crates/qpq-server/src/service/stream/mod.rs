@@ -22,7 +22,11 @@ pub use mailbox::StreamEnd;
 /// What goes to the device next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    Entries(Vec<Arc<Entry>>),
+    Entries {
+        entries: Vec<Arc<Entry>>,
+        /// With them, as [`Self::CaughtUp`].
+        caught_up: Option<u32>,
+    },
     /// Nothing is waiting in the logs of this many first subscriptions.
     CaughtUp(u32),
     KeyPackagesLow(u32),
@@ -94,7 +98,7 @@ impl Pump {
     /// What goes out next; waits until there is something. Not to be cancelled: what it has taken would be lost.
     pub async fn next(&mut self) -> Result<Delivery, Refusal> {
         let mailbox = &self.open.mailbox;
-        let (mut entries, mut bytes) = (Vec::new(), 0);
+        let (mut entries, mut bytes, mut caught_up) = (Vec::new(), 0, None);
         while entries.len() < limits::PUSH_ENTRIES && bytes < PUSH_BYTES {
             match mailbox.take_work() {
                 Work::End(end) => return Ok(Delivery::End(end)),
@@ -121,6 +125,7 @@ impl Pump {
                 }
                 Work::Nothing { subscriptions } => {
                     if !entries.is_empty() {
+                        caught_up = Some(subscriptions);
                         break;
                     }
                     if self.has_pushed || self.told != subscriptions {
@@ -132,7 +137,8 @@ impl Pump {
                 }
             }
         }
-        self.has_pushed = true;
+        self.has_pushed = caught_up.is_none();
+        self.told = caught_up.unwrap_or(self.told);
         let Service { metrics, clock, .. } = &*self.open.service;
         let live = entries.iter().map(|entry| entry.at).filter(|at| self.live_since.is_some_and(|since| *at >= since));
         if let Some(oldest) = live.min() {
@@ -140,7 +146,10 @@ impl Pump {
         }
         metrics.deliveries.inc_by(entries.len() as u64);
         metrics.delivered_bytes.inc_by(bytes as u64);
-        Ok(Delivery::Entries(entries))
+        if caught_up.is_some() {
+            self.live_since.get_or_insert_with(|| clock.now());
+        }
+        Ok(Delivery::Entries { entries, caught_up })
     }
 
     /// Where the logs end that the device follows, for a heartbeat. Costs nothing.

@@ -8,8 +8,13 @@ use crate::service::stream::{Delivery, Pump, StreamEnd};
 
 /// The numbers of the entries that come next, all of one log.
 async fn seqs(pump: &mut Pump) -> Vec<u64> {
+    push(pump).await.0
+}
+
+/// The same, and whether they are the last ones of how many subscriptions.
+async fn push(pump: &mut Pump) -> (Vec<u64>, Option<u32>) {
     match pump.next().await.unwrap() {
-        Delivery::Entries(entries) => entries.iter().map(|entry| entry.seq.0).collect(),
+        Delivery::Entries { entries, caught_up } => (entries.iter().map(|entry| entry.seq.0).collect(), caught_up),
         other => panic!("{other:?}"),
     }
 }
@@ -27,14 +32,13 @@ async fn a_stream_delivers_what_is_there_and_what_comes() {
     let (stream, mut pump) = world.service.open_stream(&bob.caller);
     assert_eq!(stream.subscribe(LogId::Inbox, Seq(0), vec![]).await.unwrap().head, Seq(1));
     assert_eq!(pump.next().await, Ok(Delivery::KeyPackagesLow(2)));
-    let Delivery::Entries(inbox) = pump.next().await.unwrap() else { panic!("no Welcome") };
+    let Delivery::Entries { entries: inbox, caught_up } = pump.next().await.unwrap() else { panic!("no Welcome") };
     assert_eq!((inbox.len(), inbox[0].kind, inbox[0].log), (1, EntryKind::Welcome, LogId::Inbox));
-    assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(1)));
+    assert_eq!(caught_up, Some(1));
 
     let log = LogId::Group(group.id);
     assert_eq!(stream.subscribe(log, Seq(1), vec![]).await.unwrap().head, Seq(2));
-    assert_eq!(seqs(&mut pump).await, [2]);
-    assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(2)));
+    assert_eq!(push(&mut pump).await, (vec![2], Some(2)));
     let unknown = stream.subscribe(LogId::Group(GroupId([9; 16])), Seq(0), vec![]).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
     assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(3)), "refused ones count, too");
@@ -43,8 +47,7 @@ async fn a_stream_delivers_what_is_there_and_what_comes() {
     let commit = group.remove(&bob);
     group.submit(&world.service, commit).await.unwrap();
     group.post(&world.service, "not for bob").await.unwrap();
-    assert_eq!(seqs(&mut pump).await, [3, 4]);
-    assert_eq!(pump.next().await, Ok(Delivery::CaughtUp(3)));
+    assert_eq!(push(&mut pump).await, (vec![3, 4], Some(3)));
     assert_eq!(pump.heads().positions(), [Position { log: LogId::Inbox, seq: Seq(1) }]);
     assert_eq!(
         stream.subscribe(log, Seq(0), vec![]).await.unwrap().head,
@@ -91,8 +94,8 @@ async fn a_large_backlog_comes_in_batches_and_the_newest_stream_wins() {
     alice.publish(&world.service, 20).await;
     let (stream, mut pump) = world.service.open_stream(&alice.caller);
     stream.subscribe(LogId::Group(group.id), Seq(0), vec![]).await.unwrap();
-    assert_eq!(seqs(&mut pump).await, (1..=256).collect::<Vec<_>>());
-    assert_eq!(seqs(&mut pump).await, (257..=300).collect::<Vec<_>>());
+    assert_eq!(push(&mut pump).await, ((1..=256).collect(), None));
+    assert_eq!(push(&mut pump).await, ((257..=300).collect(), Some(1)));
 
     let (newer, mut newer_pump) = world.service.open_stream(&alice.caller);
     assert_eq!(pump.next().await, Ok(Delivery::End(StreamEnd::Replaced)));

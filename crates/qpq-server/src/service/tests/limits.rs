@@ -228,7 +228,7 @@ async fn logs_and_inboxes_are_limited() {
 
 async fn next_seqs(pump: &mut Pump) -> Vec<u64> {
     loop {
-        if let Delivery::Entries(entries) = pump.next().await.unwrap() {
+        if let Delivery::Entries { entries, .. } = pump.next().await.unwrap() {
             return entries.iter().map(|entry| entry.seq.0).collect();
         }
     }

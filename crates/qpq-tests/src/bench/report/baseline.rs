@@ -52,6 +52,7 @@ impl Baseline {
         let gain = match figure.target {
             Target::AtLeast(_) => growth,
             Target::AtMost(_) => 1.0 / growth,
+            Target::Orientation => return Change::Same,
         };
         if gain > 1.0 + NOISE {
             Change::Better

@@ -19,11 +19,12 @@ pub fn page(figures: &[Figure], plots: &[Plot], baseline: &Baseline) -> String {
 }
 
 fn row(figure: &Figure, baseline: &Baseline) -> String {
-    let (sign, target) = match figure.target {
-        Target::AtLeast(target) => ("≥", target),
-        Target::AtMost(target) => ("≤", target),
-    };
     let verdict = if figure.is_met() { "met" } else { "missed" };
+    let target = match figure.target {
+        Target::AtLeast(target) => format!("<td>≥ {target}<td class={verdict}>{verdict}"),
+        Target::AtMost(target) => format!("<td>≤ {target}<td class={verdict}>{verdict}"),
+        Target::Orientation => "<td><td>".into(),
+    };
     let change = match baseline.change(figure) {
         Change::Better => "better",
         Change::Same => "same",
@@ -32,8 +33,7 @@ fn row(figure: &Figure, baseline: &Baseline) -> String {
     };
     let before = baseline.ratio(figure).map_or_else(String::new, |ratio| format!(", was {ratio:.2}"));
     format!(
-        "<tr><td>{}<td>{}<td>{}<td class=number>{:.2}<td>{sign} {target}<td class={verdict}>{verdict}\
-         <td class={change}>{change}{before}\n",
+        "<tr><td>{}<td>{}<td>{}<td class=number>{:.2}{target}<td class={change}>{change}{before}\n",
         escape(&figure.name),
         escape(&figure.measured),
         escape(&figure.limit),

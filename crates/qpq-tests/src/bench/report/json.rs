@@ -14,8 +14,9 @@ pub fn results(figures: &[Figure], plots: &[Plot]) -> Result<String> {
 
 fn figure(figure: &Figure) -> Value {
     let (bound, target) = match figure.target {
-        Target::AtLeast(target) => ("at_least", target),
-        Target::AtMost(target) => ("at_most", target),
+        Target::AtLeast(target) => ("at_least", Some(target)),
+        Target::AtMost(target) => ("at_most", Some(target)),
+        Target::Orientation => ("none", None),
     };
     json!({
         "name": figure.name, "measured": figure.measured, "limit": figure.limit, "ratio": figure.ratio,
