@@ -28,6 +28,8 @@ pub mod backup;
 
 pub mod rewrite;
 
+pub mod traces;
+
 mod error;
 mod http;
 mod server;

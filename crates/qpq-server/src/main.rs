@@ -77,7 +77,8 @@ fn serve(global: &Global) -> anyhow::Result<()> {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    log::init(config.log.level.directives(), format)?;
+    let (listener, _exporting) = qpq_server::traces::start(&config.traces)?.unzip();
+    log::init_with(config.log.level.directives(), format, listener)?;
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -14,6 +14,14 @@ impl Config {
         if self.domain.is_empty() || self.domain.len() > 255 || self.domain.contains(|c: char| c.is_whitespace()) {
             return wrong("domain", "should be a host name such as \"chat.example.org\"".into());
         }
+        if !self.traces.collector.is_empty()
+            && let Err(detail) = crate::traces::address(&self.traces.collector)
+        {
+            return wrong("traces.collector", detail);
+        }
+        if self.traces.one_in == 0 {
+            return wrong("traces.one_in", "should be at least 1".into());
+        }
         let sizes = [
             ("limits.max_message", self.limits.max_message, limits::POST),
             ("limits.max_commit", self.limits.max_commit, limits::HANDSHAKE),

@@ -129,6 +129,11 @@ const SETTINGS: &[Setting] = &[
         "\"error\", \"warn\", \"info\", \"debug\" or \"trace\". None of them logs names, addresses or content.",
     ),
     plain("log.format", "\"text\" or \"json\"."),
+    plain(
+        "traces.collector",
+        "Where spans of requests go: an OpenTelemetry collector (OTLP over HTTP) such as \"http://127.0.0.1:4318\"; \"\": nowhere.",
+    ),
+    plain("traces.one_in", "Of so many requests one is traced."),
 ];
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use example::example;
 pub use load::ConfigError;
 pub use sections::{
-    Backend, Limits, Log, LogFormat, LogLevel, Metrics, Mode, Policy, Registration, Retention, Store, Tls,
+    Backend, Limits, Log, LogFormat, LogLevel, Metrics, Mode, Policy, Registration, Retention, Store, Tls, Traces,
 };
 pub use units::{ByteSize, Lifetime};
 
@@ -34,6 +34,7 @@ pub struct Config {
     pub limits: Limits,
     pub retention: Retention,
     pub log: Log,
+    pub traces: Traces,
 }
 
 impl Default for Config {
@@ -51,6 +52,7 @@ impl Default for Config {
             limits: Limits::default(),
             retention: Retention::default(),
             log: Log::default(),
+            traces: Traces::default(),
         }
     }
 }

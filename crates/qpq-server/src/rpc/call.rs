@@ -21,15 +21,16 @@ pub async fn call<T>(
 ) -> Result<T, Refusal> {
     let (started, id) = (Instant::now(), connection.next_request());
     // What is logged on the way carries the request's id.
-    let span = tracing::debug_span!("request", %id, method);
+    let span = tracing::debug_span!("request", otel.name = method, %id, method, outcome = tracing::field::Empty);
     let outcome = match connection.begin_call() {
-        Ok(_in_flight) => AssertUnwindSafe(work).catch_unwind().instrument(span).await.unwrap_or_else(|_| {
+        Ok(_in_flight) => AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await.unwrap_or_else(|_| {
             tracing::error!(request = %id, method, "a call panicked");
             connection.service().metrics().panics.inc();
             Err(Refusal::new(Code::Internal, format!("the server made a mistake; its log has it as request {id}")))
         }),
         Err(refusal) => Err(refusal),
     };
+    span.record("outcome", metrics::outcome(&outcome));
     let metrics = connection.service().metrics();
     metrics.rpc_calls.with_label_values(&[method, metrics::outcome(&outcome)]).inc();
     let took = started.elapsed();

@@ -25,4 +25,5 @@ mod relay;
 mod scripting;
 mod server;
 mod terminal;
+mod traces;
 mod trust;

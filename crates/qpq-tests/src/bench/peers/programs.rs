@@ -203,7 +203,12 @@ modules:
 "#
     );
     std::fs::write(&config, text)?;
+    // Its own script says where its libraries are; the script itself would leave a daemon behind.
+    let script = std::fs::read_to_string(find("ejabberdctl").context("ejabberdctl")?)?;
+    let libraries = script.lines().find_map(|line| line.strip_prefix("ERL_LIBS="));
+    let libraries = libraries.context("ejabberdctl does not say where its libraries are")?.trim_matches(['\'', '"']);
     let mut command = Command::new(find("erl").context("erl")?);
+    command.env("ERL_LIBS", libraries).env("ERL_CRASH_DUMP", folder.join("crash"));
     let quoted = |text: String| format!("\"{text}\"");
     command.env("HOME", folder).args(["-noinput", "-mnesia", "dir"]).arg(quoted(format!("{data}/mnesia")));
     command.args(["-ejabberd", "config"]).arg(quoted(config.display().to_string()));
