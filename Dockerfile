@@ -33,6 +33,6 @@ VOLUME /var/lib/qpq
 EXPOSE 7000/udp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["/usr/bin/qpq-server", "healthcheck"]
+    CMD ["/usr/bin/qpq-server", "healthcheck", "--config", "/etc/qpq/qpq-server.toml", "--data-dir", "/var/lib/qpq"]
 ENTRYPOINT ["/usr/bin/qpq-server"]
 CMD ["run", "--config", "/etc/qpq/qpq-server.toml", "--data-dir", "/var/lib/qpq"]

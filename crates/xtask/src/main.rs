@@ -6,6 +6,7 @@ mod crash;
 mod docs;
 mod fuzz;
 mod header;
+mod image;
 mod install;
 mod python;
 mod reproduce;
@@ -31,6 +32,7 @@ enum Task {
     Crash(crash::Args),
     Fuzz(fuzz::Args),
     Header(header::Args),
+    Image(image::Args),
     Install(install::Args),
     Python(python::Args),
     Sim(sim::Args),
@@ -59,6 +61,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Crash(args) => crash::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Header(args) => header::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Install(args) => install::run(&args),
         Task::Python(args) => python::run(&args),
         Task::Sim(args) => sim::run(&args),
