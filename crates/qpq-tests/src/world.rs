@@ -26,7 +26,9 @@ pub fn binaries() -> &'static Path {
     BINARIES.get_or_init(|| {
         let folder = program().ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
         let folder = folder.expect("built by cargo").to_owned();
-        let mut build = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+        // The cargo that runs us, or the shell's: the one that built us, called by its path, would not tell rustup which
+        // compiler it belongs to.
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         build.args(["build", "--quiet", "--locked", "--workspace", "--bins"]);
         build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml"));
         if folder.ends_with("release") {

@@ -105,7 +105,8 @@ fn main() -> Result<()> {
             true => ![PEERS, SOAK].contains(name),
             false => arguments.scenarios.iter().any(|wanted| wanted == name),
         };
-        if !is_wanted && !(arguments.peers && *name == PEERS) {
+        let is_for_orientation = arguments.peers && *name == PEERS;
+        if !is_wanted && !is_for_orientation {
             continue;
         }
         let measured = run(&options)?;
