@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, Response, Uri, header};
+use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::{HttpClient, HttpError};
@@ -42,10 +42,7 @@ impl Drop for Exporting {
 /// # Errors
 /// When the settings are not good, or there is no thread to be had.
 pub fn start(traces: &Traces) -> Result<Option<(Listener, Exporting)>, Error> {
-    if traces.collector.is_empty() {
-        return Ok(None);
-    }
-    let authority = address(&traces.collector).map_err(Error::NotReady)?;
+    let Some(authority) = traces.authority().map_err(Error::NotReady)? else { return Ok(None) };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -70,18 +67,6 @@ pub fn start(traces: &Traces) -> Result<Option<(Listener, Exporting)>, Error> {
         .with_target(false)
         .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with(OURS)));
     Ok(Some((layer.boxed(), Exporting(provider))))
-}
-
-/// Host and port of a collector's address.
-pub(crate) fn address(collector: &str) -> Result<String, String> {
-    let wrong = || "should be an address such as \"http://127.0.0.1:4318\", without a path".to_owned();
-    let uri: Uri = collector.parse().map_err(|_| wrong())?;
-    let authority = uri.authority().filter(|authority| authority.port_u16().is_some()).ok_or_else(wrong)?;
-    let is_bare = uri.path().trim_end_matches('/').is_empty() && uri.query().is_none();
-    if uri.scheme_str() != Some("http") || !is_bare || authority.as_str().contains('@') {
-        return Err(wrong());
-    }
-    Ok(authority.to_string())
 }
 
 /// One request at a time, on the thread that asks.
@@ -139,25 +124,3 @@ const OURS: &str = "qpq_server";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const LONGEST_ANSWER: usize = 64 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_collector_has_a_host_and_a_port() {
-        assert_eq!(address("http://127.0.0.1:4318").as_deref(), Ok("127.0.0.1:4318"));
-        assert_eq!(address("http://collector:4318/").as_deref(), Ok("collector:4318"));
-        for wrong in [
-            "127.0.0.1:4318",
-            "http://collector",
-            "https://collector:4318",
-            "http://a:1/v1/traces",
-            "http://me@a:1",
-            "?",
-        ] {
-            assert!(address(wrong).is_err(), "{wrong}");
-        }
-        assert!(matches!(start(&Traces::default()), Ok(None)));
-    }
-}

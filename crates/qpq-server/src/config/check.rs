@@ -14,9 +14,7 @@ impl Config {
         if self.domain.is_empty() || self.domain.len() > 255 || self.domain.contains(|c: char| c.is_whitespace()) {
             return wrong("domain", "should be a host name such as \"chat.example.org\"".into());
         }
-        if !self.traces.collector.is_empty()
-            && let Err(detail) = crate::traces::address(&self.traces.collector)
-        {
+        if let Err(detail) = self.traces.authority() {
             return wrong("traces.collector", detail);
         }
         if self.traces.one_in == 0 {
@@ -81,6 +79,32 @@ impl Config {
 mod tests {
     use super::super::Limits;
     use super::*;
+
+    #[test]
+    fn a_collector_has_a_host_and_a_port() {
+        let traces = |collector: &str| super::super::Traces { collector: collector.into(), one_in: 1 };
+        assert_eq!(traces("").authority(), Ok(None));
+        for (good, authority) in [
+            ("http://127.0.0.1:4318", "127.0.0.1:4318"),
+            ("http://otel-collector.local:4318/", "otel-collector.local:4318"),
+            ("http://[::1]:4318", "[::1]:4318"),
+        ] {
+            assert_eq!(traces(good).authority(), Ok(Some(authority.into())));
+        }
+        for wrong in [
+            "127.0.0.1:4318",
+            "http://collector",
+            "https://a:1",
+            "http://a:1/v1/traces",
+            "http://me@a:1",
+            "http://:1",
+            "?",
+        ] {
+            assert!(traces(wrong).authority().is_err(), "{wrong}");
+            let config = Config { traces: traces(wrong), ..Config::default() };
+            assert!(config.check().unwrap_err().to_string().contains("traces.collector"));
+        }
+    }
 
     /// A value inside of the range is taken, the next one outside is refused by its name.
     fn check<T>(key: &str, set: impl Fn(&mut Limits, T), good: [T; 2], bad: impl IntoIterator<Item = T>) {

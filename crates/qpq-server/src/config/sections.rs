@@ -173,6 +173,26 @@ impl Default for Traces {
     }
 }
 
+impl Traces {
+    /// Host and port of the collector, if there is one.
+    ///
+    /// # Errors
+    /// What its address should be.
+    pub fn authority(&self) -> Result<Option<String>, String> {
+        if self.collector.is_empty() {
+            return Ok(None);
+        }
+        let rest = self.collector.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let is_good = |authority: &&str| {
+            let (host, port) = authority.rsplit_once(':').unwrap_or_default();
+            let is_host = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+            !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
+        let wrong = || "should be an address such as \"http://127.0.0.1:4318\", without a path".to_owned();
+        rest.filter(is_good).map(|authority| Some(authority.to_owned())).ok_or_else(wrong)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
