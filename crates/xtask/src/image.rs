@@ -100,7 +100,8 @@ fn in_changed_root(engine: Engine, volume: &str) -> Result<()> {
         engine.command(&[&start[..], arguments].concat())
     };
     let server = inside(&["run", "--config", FILE, "--data-dir", DATA]).spawn().context("starting the server")?;
-    let outcome = healthy(|| inside(&["healthcheck", "--config", FILE, "--data-dir", DATA])).and_then(|()| end(server));
+    let answered = healthy(|| inside(&["healthcheck", "--config", FILE, "--data-dir", DATA]));
+    let outcome = end(server).and(answered);
     let _ = engine.command(&["rm", id]).stdout(Stdio::null()).status();
     outcome
 }

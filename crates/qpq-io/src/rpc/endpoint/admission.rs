@@ -29,17 +29,19 @@ impl Admission {
     /// Hands back the attempt, with what counts it while it lives; otherwise it has been answered.
     pub(super) fn admit(&self, incoming: Incoming) -> Option<(Incoming, OpenConnection)> {
         let Limits { stats, connections, busy } = &*self.0;
-        if stats.connections_open() >= *connections {
-            stats.refused();
-            incoming.refuse();
-            return None;
-        }
         if stats.handshakes_open() >= *busy && !incoming.remote_address_validated() {
             stats.retried();
             // It cannot fail: quinn allows it for every address that has not been validated.
             let _ = incoming.retry();
             return None;
         }
-        Some((incoming, stats.open()))
+        match stats.open(*connections) {
+            Some(open) => Some((incoming, open)),
+            None => {
+                stats.refused();
+                incoming.refuse();
+                None
+            }
+        }
     }
 }

@@ -28,6 +28,9 @@ struct Datagram {
 /// Datagrams that may wait for a worker; those beyond are lost, as in a full socket.
 const ROOM: usize = 1024;
 
+/// Bytes of one: what our transport parameters allow (quinn's default). Longer ones are nobody's.
+const LARGEST: usize = 1472;
+
 impl Exchange {
     pub(super) fn new(workers: usize) -> Self {
         Self((0..workers).map(|_| Shelf::default()).collect())
@@ -79,7 +82,7 @@ impl Exchange {
     fn hand_over(&self, to: usize, datagram: &[u8], meta: RecvMeta) {
         let shelf = &self.0[to];
         let mut datagrams = shelf.datagrams();
-        if datagrams.len() < ROOM {
+        if datagrams.len() < ROOM && datagram.len() <= LARGEST {
             let meta = RecvMeta { len: datagram.len(), stride: datagram.len(), ..meta };
             datagrams.push_back(Datagram { bytes: datagram.to_vec(), meta });
             drop(datagrams);
@@ -161,5 +164,12 @@ mod tests {
             assert_eq!(exchange.sort(seat, &mut [IoSliceMut::new(&mut bytes)], &mut [meta], 1), 0);
         }
         assert_eq!(exchange.0[1].datagrams().len(), ROOM);
+        exchange.0[1].datagrams().clear();
+        for (length, kept) in [(LARGEST, 1), (LARGEST + 1, 1)] {
+            let mut bytes = vec![1; length];
+            let meta = RecvMeta { len: length, stride: length, ..RecvMeta::default() };
+            assert_eq!(exchange.sort(seat, &mut [IoSliceMut::new(&mut bytes)], &mut [meta], 1), 0);
+            assert_eq!(exchange.0[1].datagrams().len(), kept);
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::admission::Admission;
 use super::exchange::Exchange;
 use super::identifiers::{MOST_WORKERS, Seat};
 use super::socket;
-use super::worker::{Desk, GRACE, LINGER, Worker};
+use super::worker::{Bound, Desk, End, GRACE, LINGER, Worker};
 use super::{Handler, ServerOptions, ServerStats};
 use crate::Error;
 use crate::rpc::close;
@@ -38,8 +38,7 @@ impl Server {
     /// [`Error::Io`] when the address cannot be used, [`Error::Config`].
     pub fn bind(options: ServerOptions, certificate: ReloadableCertificate) -> Result<Self, Error> {
         let failed = |e| Error::io(format!("cannot listen on {}", options.listen), e);
-        let workers = if socket::DEALS { options.workers.clamp(1, MOST_WORKERS) } else { 1 };
-        let sockets = socket::bind(options.listen, workers).map_err(failed)?;
+        let sockets = socket::bind(options.listen, options.workers.clamp(1, MOST_WORKERS)).map_err(failed)?;
         Ok(Self {
             config: options.server_config(&certificate)?,
             local_address: sockets[0].local_addr().map_err(failed)?,
@@ -70,32 +69,28 @@ impl Server {
         let count = sockets.len();
         let exchange = Arc::new(Exchange::new(count));
         let admission = Admission::new(stats, options.max_connections, count);
-        // Each worker has a copy of the sender until it is done.
-        let (failing, mut failures) = mpsc::unbounded_channel();
+        // Each worker says when it has ended, however it did.
+        let (ending, mut ended) = mpsc::unbounded_channel();
         let mut workers = Vec::new();
         for (index, socket) in sockets.into_iter().enumerate() {
             let seat = Seat { index, workers: count };
-            let desk = Desk {
-                handler: handler.clone(),
-                admission: admission.clone(),
-                shutdown: stop.signal(),
-                failing: failing.clone(),
-            };
+            let socket = Bound { socket, seat, exchange: exchange.clone() };
             let config = (options.endpoint_config(seat), config.clone());
-            workers.push(Worker::start(seat, socket, exchange.clone(), config, desk, quit.signal()).await?);
+            let desk = Desk { handler: handler.clone(), admission: admission.clone(), shutdown: stop.signal() };
+            workers.push(Worker::start(socket, config, desk, End(ending.clone()), quit.signal()).await?);
         }
-        drop(failing);
+        drop(ending);
 
         let mut shutdown = pin!(shutdown);
         let outcome = tokio::select! {
             () = &mut shutdown => Ok(()),
-            _ = failures.recv() => Err(Error::Closed("a UDP socket or a worker thread has failed".into())),
+            _ = ended.recv() => Err(Error::Closed("a UDP socket or a worker thread has failed".into())),
         };
 
         workers.iter().for_each(|worker| worker.endpoint().set_server_config(None));
         stop.trigger();
-        let ended = async { while failures.recv().await.is_some() {} };
-        if timeout(GRACE + LINGER + SLACK, ended).await.is_err() {
+        let all_ended = async { while ended.recv().await.is_some() {} };
+        if timeout(GRACE + LINGER + SLACK, all_ended).await.is_err() {
             tracing::error!("a worker thread hangs and is left behind");
         }
         workers.iter().for_each(|worker| worker.endpoint().close(close::SHUTTING_DOWN, b"shutting down"));

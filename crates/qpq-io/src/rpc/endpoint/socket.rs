@@ -17,35 +17,34 @@ use super::identifiers::Seat;
 /// its own ten would be 14 KiB each, and more than four hardly make the calls cheaper.
 const MOST_SEGMENTS: usize = 4;
 
-/// Whether the kernel deals datagrams to several sockets on one port, each client always to the same one.
-pub(super) const DEALS: bool = cfg!(target_os = "linux");
-
-/// So many sockets on one address. With port 0 they share any free one.
+/// So many sockets on one address, among which the kernel deals datagrams, each client's always to the same one; a single one
+/// where it does not do that. With port 0 they share any free one.
 ///
 /// # Errors
 /// When the address cannot be used, or somebody has it already.
 pub(super) fn bind(listen: SocketAddr, sockets: usize) -> io::Result<Vec<std::net::UdpSocket>> {
-    // Sockets that share a port do not mind others; this one does.
-    let alone = std::net::UdpSocket::bind(listen)?;
-    if sockets <= 1 {
-        return Ok(vec![alone]);
+    let mut bound = vec![std::net::UdpSocket::bind(listen)?];
+    share(&mut bound, sockets)?;
+    Ok(bound)
+}
+
+/// The first one was bound without sharing, so that it is known to be the only one; from then on the port is never free.
+#[cfg(target_os = "linux")]
+fn share(bound: &mut Vec<std::net::UdpSocket>, sockets: usize) -> io::Result<()> {
+    let address = bound[0].local_addr()?;
+    socket2::SockRef::from(&bound[0]).set_reuse_port(true)?;
+    while bound.len() < sockets {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        bound.push(socket.into());
     }
-    let address = alone.local_addr()?;
-    drop(alone);
-    (0..sockets).map(|_| shared(address)).collect()
+    Ok(())
 }
 
-#[cfg(unix)]
-fn shared(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::DGRAM, None)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-#[cfg(not(unix))]
-fn shared(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    std::net::UdpSocket::bind(address)
+#[cfg(not(target_os = "linux"))]
+fn share(_: &mut Vec<std::net::UdpSocket>, _: usize) -> io::Result<()> {
+    Ok(())
 }
 
 /// One worker's: quinn's socket, with a bound on segmentation offload, and without what belongs to other workers.
@@ -138,6 +137,20 @@ mod tests {
         for workers in [1, 2] {
             assert_eq!(bind(address, workers).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         }
+    }
+
+    #[test]
+    fn the_kernel_deals_to_all_of_them() {
+        let sockets = bind(LOCAL, 2).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        sockets.iter().for_each(|socket| socket.set_nonblocking(true).unwrap());
+        // All to one of them: once in 2^63 times. On loopback a datagram is there when it has been sent.
+        for _ in 0..64 {
+            UdpSocket::bind(LOCAL).unwrap().send_to(&[1], address).unwrap();
+        }
+        let count = |socket: &UdpSocket| std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count();
+        let received: Vec<usize> = sockets.iter().map(count).collect();
+        assert!(received.iter().all(|count| *count > 0) && received.iter().sum::<usize>() == 64, "{received:?}");
     }
 
     #[tokio::test]

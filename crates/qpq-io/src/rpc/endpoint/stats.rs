@@ -56,10 +56,12 @@ impl ServerStats {
         self.0.retried.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn open(&self) -> OpenConnection {
-        self.0.open.fetch_add(1, Ordering::Relaxed);
+    /// Counts one more, unless there are as many as there may be.
+    pub(super) fn open(&self, most: usize) -> Option<OpenConnection> {
+        let one_more = |open: usize| (open < most).then_some(open + 1);
+        self.0.open.try_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
         self.0.handshakes.fetch_add(1, Ordering::Relaxed);
-        OpenConnection { counters: self.0.clone(), established: false }
+        Some(OpenConnection { counters: self.0.clone(), established: false })
     }
 }
 

@@ -43,23 +43,39 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// RPC objects nest, and so do their destructors.
 const STACK: usize = 8 * 1024 * 1024;
 
+/// A worker's socket, and where it belongs.
+pub(super) struct Bound {
+    pub(super) socket: UdpSocket,
+    pub(super) seat: Seat,
+    pub(super) exchange: Arc<Exchange>,
+}
+
+/// Tells that a worker has ended, also when it panics: the kernel would go on dealing clients to it.
+pub(super) struct End(pub(super) mpsc::UnboundedSender<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
 /// A worker as the server sees it.
 pub(super) struct Worker(Endpoint);
 
 impl Worker {
     /// The thread ends when `quit` comes after its desk has been told to stop.
     pub(super) async fn start(
-        seat: Seat,
-        socket: UdpSocket,
-        exchange: Arc<Exchange>,
+        Bound { socket, seat, exchange }: Bound,
         (endpoint_config, server_config): (EndpointConfig, ServerConfig),
         desk: Desk,
+        end: End,
         quit: ShutdownSignal,
     ) -> Result<Self, Error> {
         let failed = |e| Error::io("cannot start a worker thread", e);
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (starting, started) = oneshot::channel();
         let life = async move {
+            let end = end;
             let endpoint = ServerSocket::new(socket, seat, exchange).and_then(|socket| {
                 Endpoint::new_with_abstract_socket(endpoint_config, Some(server_config), socket, Arc::new(TokioRuntime))
             });
@@ -72,6 +88,7 @@ impl Worker {
                     let _ = starting.send(Err(error));
                 }
             }
+            drop(end);
             // quinn's connection drivers live on this thread and still have to say goodbye.
             quit.wait().await;
         };
@@ -95,8 +112,6 @@ pub(super) struct Desk {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) admission: Admission,
     pub(super) shutdown: ShutdownSignal,
-    /// Says when the socket has failed, and by its end that the work is done.
-    pub(super) failing: mpsc::UnboundedSender<()>,
 }
 
 impl Desk {
@@ -110,10 +125,8 @@ impl Desk {
                             connections.spawn_local(self.clone().attend(incoming, open));
                         }
                     }
-                    None => {
-                        let _ = self.failing.send(());
-                        break;
-                    }
+                    // The socket has failed.
+                    None => break,
                 },
                 () = self.shutdown.wait() => break,
                 Some(_) = connections.join_next() => {}
