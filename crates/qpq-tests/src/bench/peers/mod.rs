@@ -19,7 +19,7 @@ use super::probe::resident_kib;
 use super::session::{Session, block_on, register, resume};
 use super::sink::Sink;
 use super::text::text;
-use super::{Axis, Figure, Line, Measured, Plot, Target, percentile};
+use super::{Figure, Measured, Target, percentile};
 use crate::world::Server;
 use programs::{Other, PROGRAMS};
 
@@ -27,7 +27,6 @@ use programs::{Other, PROGRAMS};
 pub fn run() -> Result<Measured> {
     let ours = block_on(ours())?;
     let mut figures = Vec::new();
-    let mut idle = vec![("qpq", ours.idle_kib)];
     for program in PROGRAMS {
         let Some(other) = Other::start(program)? else {
             println!("peers: {} is not installed", program.name);
@@ -45,20 +44,9 @@ pub fn run() -> Result<Measured> {
         figures.push(figure("sent to received", ours.deliver_ms, theirs.deliver_ms, "ms"));
         figures.push(figure("64 senders", ours.rate, theirs.rate, "messages/s"));
         figures.push(figure("an idle client", ours.idle_kib, theirs.idle_kib, "KiB"));
-        idle.push((program.name, theirs.idle_kib));
     }
     ensure!(!figures.is_empty(), "none of mosquitto, prosody and ejabberd is installed");
-    let lines = idle
-        .into_iter()
-        .enumerate()
-        .map(|(index, (name, kib))| Line { name: name.into(), points: vec![(index as f64, 0.0), (index as f64, kib)] });
-    let plots = vec![Plot {
-        title: "peers: memory of an idle client".into(),
-        x: Axis::linear("server"),
-        y: Axis::linear("KiB"),
-        lines: lines.collect(),
-    }];
-    Ok(Measured { figures, plots })
+    Ok(figures.into())
 }
 
 /// What is asked of everybody.
