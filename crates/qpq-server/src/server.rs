@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::metrics::gauges::Gauges;
 use crate::rewrite;
 use crate::rpc::RpcHandler;
-use crate::service::{Clock, Options, Service, Wakeups};
+use crate::service::{Clock, Listeners, Options, Service};
 use crate::setup;
 use crate::store::{Store, StoreError};
 
@@ -137,14 +137,14 @@ fn run(config: Config, lock: FileLock, shutdown: ShutdownSignal, ready: &mpsc::S
 async fn serve(config: &Config, shutdown: ShutdownSignal, ready: &mpsc::Sender<Started>) -> Result<(), Error> {
     let certificate = ReloadableCertificate::new(setup::certificate(config)?);
     let metrics = Arc::new(Metrics::new());
-    let wakeups = Wakeups::default();
+    let listeners = Listeners::default();
     let observer = {
         let metrics = metrics.clone();
         Arc::new(move |jobs, timing| metrics.transaction(jobs, &timing))
     };
-    let store = Arc::new(setup::store(config, wakeups.hook(), observer)?);
+    let store = Arc::new(setup::store(config, listeners.hook(), observer)?);
     let reset_key = reset_key(&*store).await?;
-    let service = Service::start(store.clone(), wakeups, Options::from(config), metrics, Clock::system()).await?;
+    let service = Service::start(store.clone(), listeners, Options::from(config), metrics, Clock::system()).await?;
 
     let http = Http::bind(config.metrics.listen).await?;
     let server = endpoint::Server::bind(

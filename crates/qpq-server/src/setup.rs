@@ -9,7 +9,7 @@ use qpq_io::rpc::tls::ServerCertificate;
 
 use crate::config::{Config, Mode};
 use crate::error::Error;
-use crate::store::log::Wake;
+use crate::store::change::OnCommit;
 use crate::store::sqlcipher::{BatchObserver, Options, Quotas, SqlCipherStore};
 
 /// Makes the data directory, readable for nobody else.
@@ -52,7 +52,7 @@ pub fn certificate(config: &Config) -> Result<ServerCertificate, Error> {
 }
 
 /// Opens the database. In development mode its key is made if it is missing.
-pub fn store(config: &Config, wake: Wake, observer: BatchObserver) -> Result<SqlCipherStore, Error> {
+pub fn store(config: &Config, on_commit: OnCommit, observer: BatchObserver) -> Result<SqlCipherStore, Error> {
     let (path, key_file) = (config.path(&config.store.path), config.path(&config.store.key_file));
     let is_strict = is_strict(config);
     if is_strict {
@@ -67,7 +67,7 @@ pub fn store(config: &Config, wake: Wake, observer: BatchObserver) -> Result<Sql
     }
     let key = DbKey::load_or_create(&key_file, is_strict)?;
     let quotas = Quotas::from(&config.limits);
-    SqlCipherStore::open(&path, &key, Options { quotas, wake, observer })
+    SqlCipherStore::open(&path, &key, Options { quotas, on_commit, observer })
         .map_err(|reason| Error::Database { path, reason })
 }
 

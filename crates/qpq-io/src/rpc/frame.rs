@@ -51,21 +51,18 @@ pub struct LimitedReader<R> {
     inner: R,
     limit: FrameLimit,
     state: State,
-    has_received_much: Rc<Cell<bool>>,
+    received: Rc<Cell<usize>>,
 }
-
-/// Bytes of a message that is much.
-const MUCH: u64 = 8 * 1024;
 
 impl<R> LimitedReader<R> {
     /// Reads from `inner`, which is at the beginning of a message.
     pub fn new(inner: R, limit: FrameLimit) -> Self {
-        Self { inner, limit, state: State::Table(Table::default()), has_received_much: Rc::default() }
+        Self { inner, limit, state: State::Table(Table::default()), received: Rc::default() }
     }
 
-    /// Set with each large message; for whoever takes note of that to take back.
-    pub(super) fn has_received_much(&self) -> Rc<Cell<bool>> {
-        self.has_received_much.clone()
+    /// Bytes that were read; for whoever takes note of them to set to 0 again.
+    pub(super) fn received(&self) -> Rc<Cell<usize>> {
+        self.received.clone()
     }
 }
 
@@ -81,9 +78,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for LimitedReader<R> {
         let read = ready!(Pin::new(&mut this.inner).poll_read(cx, &mut buf[..length]))?;
         match this.state.advance(&buf[..read], this.limit.bytes() as u64) {
             Ok(()) => {
-                if matches!(this.state, State::Body { remaining } if remaining >= MUCH) {
-                    this.has_received_much.set(true);
-                }
+                this.received.set(this.received.get() + read);
                 Poll::Ready(Ok(read))
             }
             Err(error) => {

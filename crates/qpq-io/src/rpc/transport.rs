@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-/// One stream is used for RPC; the rest are for what may come. Each allowed stream costs memory while idle.
-const MAX_STREAMS: u32 = 16;
+/// One stream is used for RPC. What came in on others would be kept and never read.
+const MAX_STREAMS: u32 = 1;
 
 /// Bytes that a peer may send ahead on one stream. Larger messages flow through it; at 100 ms round trip it allows 5 MB/s.
 const STREAM_WINDOW: u32 = 512 * 1024;
 
 /// Bytes that a peer may send ahead on all streams of a connection, and that we keep until they are acknowledged.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+pub(super) const CONNECTION_WINDOW: VarInt = VarInt::from_u32(1024 * 1024);
+
+/// The same for a client that has not shown who it is: some of the small messages that it may send.
+const STRANGERS_WINDOW: u32 = 128 * 1024;
 
 /// Well below the lifetime of a NAT binding for UDP (30 s and more).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -30,7 +33,10 @@ const MTU_STEP: u16 = 127;
 
 pub(super) fn server(idle: IdleTimeout) -> Arc<TransportConfig> {
     let mut config = common();
-    config.max_idle_timeout(Some(idle)).max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS));
+    config
+        .max_idle_timeout(Some(idle))
+        .receive_window(VarInt::from_u32(STRANGERS_WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS));
     Arc::new(config)
 }
 
@@ -55,8 +61,8 @@ fn common() -> TransportConfig {
         .mtu_discovery_config(Some(mtu))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
-        .send_window(u64::from(CONNECTION_WINDOW))
+        .receive_window(CONNECTION_WINDOW)
+        .send_window(CONNECTION_WINDOW.into_inner())
         .datagram_receive_buffer_size(None);
     config
 }

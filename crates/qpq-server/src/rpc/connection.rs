@@ -26,6 +26,7 @@ pub struct Connection {
     exporter: [u8; 32],
     signs_of_life: SignsOfLife,
     limit: FrameLimit,
+    trust: Box<dyn Fn()>,
     session: RefCell<Option<Rc<SessionEnd>>>,
     authenticated: Notify,
     end: Cell<Option<&'static str>>,
@@ -39,13 +40,21 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(service: Arc<Service>, address: IpAddr, exporter: [u8; 32], signs_of_life: SignsOfLife) -> Self {
+    /// `trust` is called when somebody has authenticated.
+    pub fn new(
+        service: Arc<Service>,
+        address: IpAddr,
+        exporter: [u8; 32],
+        signs_of_life: SignsOfLife,
+        trust: Box<dyn Fn()>,
+    ) -> Self {
         Self {
             service,
             address,
             exporter,
             signs_of_life,
             limit: FrameLimit::new(limits::UNAUTHENTICATED_MESSAGE),
+            trust,
             session: RefCell::default(),
             authenticated: Notify::new(),
             end: Cell::default(),
@@ -86,6 +95,7 @@ impl Connection {
         }
         *self.session.borrow_mut() = Some(Rc::new(session));
         self.limit.raise(limits::AUTHENTICATED_MESSAGE);
+        (self.trust)();
         self.authenticated.notify_one();
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Opening a stream, subscribing to logs, acknowledging.
 
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
+use futures::FutureExt as _;
 use qpq_proto::code::Refusal;
 use qpq_proto::generated::stream_capnp::{delivery, stream};
 use qpq_proto::ids::Seq;
@@ -31,8 +33,8 @@ impl delivery::Server for Delivery {
         let end = {
             let connection = connection.clone();
             async move {
-                let reason = pump::run(source, sink, in_push, connection.signs_of_life()).await;
-                connection.end(reason);
+                let run = pump::run(source, sink, in_push, connection.signs_of_life());
+                connection.end(AssertUnwindSafe(run).catch_unwind().await.unwrap_or("the stream failed"));
             }
         };
         connection.set_pump(Some(tokio::task::spawn_local(end)));

@@ -1,37 +1,35 @@
 //! Connections: who may have one, what ends one.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
-use qpq_io::rpc::endpoint::{Handler, ServerConnection};
+use qpq_io::rpc::endpoint::{Addresses, Handler, ServerConnection};
 use qpq_io::rpc::vat;
 use qpq_io::shutdown::ShutdownSignal;
 use qpq_proto::generated::gateway_capnp::gateway;
 
 use super::connection::Connection;
 use super::gateway::Gateway;
-use crate::service::{Service, network};
+use crate::service::Service;
 
 /// Serves the RPC interface to every connection.
 pub struct RpcHandler {
     service: Arc<Service>,
-    addresses: Arc<Addresses>,
+    addresses: Addresses,
 }
 
 impl RpcHandler {
     /// A handler on top of `service`.
     pub fn new(service: Arc<Service>) -> Self {
-        Self { service, addresses: Arc::default() }
+        Self { service, addresses: Addresses::default() }
     }
 
     async fn serve_connection(self: Arc<Self>, connection: ServerConnection, shutdown: ShutdownSignal) {
         let metrics = self.service.metrics();
         let address = connection.remote_address().ip().to_canonical();
         let most = self.service.options().limits.connections_per_address;
-        let Some(_place) = self.addresses.enter(network(address), most) else {
+        let Some(_place) = self.addresses.enter(address, most) else {
             metrics.connections_refused.with_label_values(&["address_limit"]).inc();
             return connection.close("too many connections from this address");
         };
@@ -42,7 +40,12 @@ impl RpcHandler {
             let connection = connection.clone();
             Rc::new(move || connection.packets_received())
         };
-        let state = Rc::new(Connection::new(self.service.clone(), address, connection.exporter(), signs_of_life));
+        let trust = {
+            let connection = connection.clone();
+            Box::new(move || connection.trust())
+        };
+        let state = Connection::new(self.service.clone(), address, connection.exporter(), signs_of_life, trust);
+        let state = Rc::new(state);
         let _served = Served::begin(&state);
         let bootstrap: gateway::Client = capnp_rpc::new_client(Gateway::new(state.clone()));
         let serve = vat::serve_until(receive, send, bootstrap.client, state.limit(), shutdown.wait());
@@ -83,55 +86,5 @@ impl Drop for Served {
         // The stream's task holds the connection's state, and the other way round.
         self.0.stop();
         self.0.service().metrics().connections.dec();
-    }
-}
-
-/// How many connections each address has; of IPv6, each network that one customer gets.
-#[derive(Default)]
-struct Addresses(Mutex<HashMap<IpAddr, usize>>);
-
-impl Addresses {
-    fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Place { addresses: self.clone(), address })
-    }
-}
-
-/// One connection's place among those of its address.
-struct Place {
-    addresses: Arc<Addresses>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_counted_per_address_and_given_back() {
-        let addresses = Arc::new(Addresses::default());
-        let [one, other] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
-        let first = addresses.enter(one, 1);
-        assert!(first.is_some() && addresses.enter(one, 1).is_none());
-        assert!(addresses.enter(other, 1).is_some());
-        drop(first);
-        assert!(addresses.enter(one, 1).is_some());
     }
 }

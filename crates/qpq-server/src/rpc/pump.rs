@@ -1,5 +1,6 @@
 //! Feeding a device's sink. Backpressure is Cap'n Proto's: a push that exceeds the window waits for the device.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use capnp::capability::Promise;
@@ -22,8 +23,8 @@ pub async fn run(source: Pump, sink: event_sink::Client, in_push: bool, signs_of
 }
 
 async fn deliver(mut source: Pump, sink: &event_sink::Client, in_push: bool) -> &'static str {
-    // The last notice, which the device may take its time to answer while entries go on.
-    let mut notice: Option<Promise<(), capnp::Error>> = None;
+    // Oldest first. The device may take its time to answer them while entries go on.
+    let mut notices: VecDeque<Promise<(), capnp::Error>> = VecDeque::new();
     loop {
         let delivery = match source.next().await {
             Ok(delivery) => delivery,
@@ -37,8 +38,9 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client, in_push: bool) -> 
             _ => true,
         };
         if is_notice
-            && let Some(notice) = notice.take()
-            && notice.await.is_err()
+            && notices.len() == UNANSWERED_NOTICES
+            && let Some(oldest) = notices.pop_front()
+            && oldest.await.is_err()
         {
             return SINK_FAILED;
         }
@@ -56,20 +58,20 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client, in_push: bool) -> 
                     return SINK_FAILED;
                 }
                 if let Some(subscriptions) = caught_up.filter(|_| !in_push) {
-                    notice = Some(tell_caught_up(sink, subscriptions));
+                    notices.push_back(tell_caught_up(sink, subscriptions));
                 }
             }
-            Delivery::CaughtUp(subscriptions) => notice = Some(tell_caught_up(sink, subscriptions)),
+            Delivery::CaughtUp(subscriptions) => notices.push_back(tell_caught_up(sink, subscriptions)),
             Delivery::KeyPackagesLow(left) => {
                 let mut request = sink.key_packages_low_request();
                 request.get().set_left(left);
-                notice = Some(answered(request.send().promise));
+                notices.push_back(answered(request.send().promise));
             }
             Delivery::Whisper(whisper) => {
                 let mut request = sink.whisper_request();
                 request.get().set_group(&whisper.group.0);
                 request.get().set_payload(&whisper.payload);
-                notice = Some(answered(request.send().promise));
+                notices.push_back(answered(request.send().promise));
             }
             Delivery::End(StreamEnd::Replaced) => return "this device has connected again",
         }
@@ -135,6 +137,9 @@ const RHYTHM: Rhythm = Rhythm {
     look: Duration::from_secs(5),
     silent_looks: 4,
 };
+
+/// Notices that a device may leave unanswered before the next one waits: more than it ever lets gather.
+const UNANSWERED_NOTICES: usize = 32;
 
 const UNANSWERED: &str = "no answer to a heartbeat";
 

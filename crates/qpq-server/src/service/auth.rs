@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use qpq_io::rpc::endpoint::network;
 use qpq_proto::account::UserName;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::ids::DeviceId;
@@ -14,7 +15,6 @@ use crate::config::Policy;
 use crate::metrics;
 use crate::store::account::{Account, AccountKey, InviteHash, NewAccount, Registered};
 
-use super::limits::network;
 use super::opaque::{OpaqueServer, PendingLogin};
 use super::{AsOf, Caller, Service, invites, refuse};
 

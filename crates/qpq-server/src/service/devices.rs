@@ -1,7 +1,6 @@
 //! The devices of an account: the next manifest, and what follows from it.
 
 use qpq_proto::code::{Code, Refusal};
-use qpq_proto::ids::{DeviceId, IdentityId};
 use qpq_trust::identity::device_id;
 use qpq_trust::manifest::Manifest;
 
@@ -38,7 +37,7 @@ impl Service {
         self.replace_manifest(&known, &next, None).await
     }
 
-    /// Stores the manifest after `known`, and ends the sessions of the devices that it does not list any more.
+    /// Stores the manifest after `known`, with whose commit the sessions of the devices end that it does not list any more.
     pub(super) async fn replace_manifest(
         &self,
         known: &Manifest,
@@ -61,7 +60,6 @@ impl Service {
         };
         match self.store.replace_manifest(new).await? {
             Replaced::Done => {
-                self.end_sessions_of(next.identity(), |device| next.device(device).is_none());
                 tracing::info!(identity = %next.identity().short(), version = next.version(), "devices changed");
                 Ok(Updated::Accepted)
             }
@@ -73,11 +71,6 @@ impl Service {
     /// Checks signatures on a thread that nobody waits for.
     pub(super) async fn verified(&self, manifest: Vec<u8>) -> Result<Manifest, Refusal> {
         self.pool.run(move || Manifest::verify(&manifest)).await?.map_err(refuse::untrusted)
-    }
-
-    /// Ends the sessions of some devices of an identity.
-    pub(super) fn end_sessions_of(&self, identity: IdentityId, is_concerned: impl Fn(DeviceId) -> bool) {
-        self.presence.end(identity, is_concerned);
     }
 }
 

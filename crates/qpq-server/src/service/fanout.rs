@@ -8,7 +8,7 @@ use qpq_proto::ids::{DeviceId, GroupId};
 use qpq_proto::mutation::{Mutation, is_on};
 use qpq_proto::stream::LogId;
 
-use crate::store::log::Grown;
+use crate::store::change::Change;
 
 use super::stream::mailbox::{Mailbox, StreamEnd, Whisper};
 
@@ -33,11 +33,11 @@ impl Hub {
     }
 
     /// Marks the logs in the mailboxes of everybody who follows them.
-    pub fn wake(&self, grown: &[Grown]) {
+    pub fn wake(&self, changes: &[Change]) {
         let streams = self.streams();
-        for log in grown {
-            match log {
-                Grown::Group { group, head, roster } => {
+        for change in changes {
+            match change {
+                Change::Group { group, head, roster } => {
                     let followers = streams.by_group.get(group);
                     if let Some(fanout) = self.fanout.get() {
                         fanout.observe(followers.map_or(0, HashMap::len) as f64);
@@ -46,12 +46,13 @@ impl Hub {
                         mailbox.grown(LogId::Group(*group), *head, *roster);
                     }
                 }
-                Grown::Inbox { .. } if is_on(Mutation::NoWakeForInbox) => {}
-                Grown::Inbox { device, head } => {
+                Change::Inbox { .. } if is_on(Mutation::NoWakeForInbox) => {}
+                Change::Inbox { device, head } => {
                     if let Some(mailbox) = streams.by_device.get(device) {
                         mailbox.grown(LogId::Inbox, *head, false);
                     }
                 }
+                Change::Devices { .. } | Change::Purged { .. } => {}
             }
         }
     }
@@ -149,8 +150,8 @@ mod tests {
     const DEVICE: DeviceId = DeviceId([1; 16]);
     const GROUP: GroupId = GroupId([2; 16]);
 
-    fn grown(head: u64) -> [Grown; 1] {
-        [Grown::Group { group: GROUP, head: Seq(head), roster: false }]
+    fn grown(head: u64) -> [Change; 1] {
+        [Change::Group { group: GROUP, head: Seq(head), roster: false }]
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rates: how often one account or one address may do something.
 
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -102,17 +102,6 @@ const LINK_CALLS: u32 = 240;
 /// Keys in memory at which the idle ones are thrown out at once instead of within a minute.
 const MOST_KEYS: usize = 200_000;
 
-/// What counts as one address: a whole IPv6 network of the size that one customer gets.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,13 +118,5 @@ mod tests {
         let wait = refusal.retry_after.expect("a time");
         assert!(wait > Duration::from_secs(15) && wait <= Duration::from_secs(20), "{wait:?}");
         assert_eq!(limit.check(&2, &metrics), Ok(()));
-    }
-
-    #[test]
-    fn one_ipv6_network_counts_as_one() {
-        let parse = |text: &str| text.parse::<IpAddr>().map(network);
-        assert_eq!(parse("2001:db8:1:2:3::4"), parse("2001:db8:1:2::"));
-        assert_ne!(parse("2001:db8:1:2::"), parse("2001:db8:1:3::"));
-        assert_eq!(parse("::ffff:192.0.2.1"), parse("192.0.2.1"));
     }
 }

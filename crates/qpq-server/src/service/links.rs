@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use qpq_io::rpc::endpoint::network;
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::limits;
 use qpq_proto::link::LinkStep;
 use qpq_proto::time::Timestamp;
 use tokio::sync::Notify;
 
-use super::limits::network;
 use super::{Service, refuse};
 
 /// A mailbox's id, which both devices derive from the link code.

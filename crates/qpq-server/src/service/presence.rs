@@ -3,59 +3,63 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use qpq_io::shutdown::{Shutdown, ShutdownSignal};
 use qpq_proto::code::{Code, Refusal};
 use qpq_proto::ids::{DeviceId, IdentityId};
-use qpq_proto::time::Timestamp;
 
 use crate::metrics::Metrics;
 use crate::store::account::AccountKey;
+use crate::store::change::Change;
 
 use super::{Caller, Service};
 
 /// The sessions of all accounts, and how far the store's list of changes has been read.
+#[derive(Default)]
 pub struct Presence {
     sessions: Mutex<Sessions>,
     /// How often sessions of an account were ended. Grows before they are.
     ends: AtomicU64,
     next: AtomicU64,
     changes_seen: AtomicU64,
-    /// Accounts that their owners have deleted: the answer to that is still on its way.
-    deleted: Mutex<Vec<(IdentityId, Timestamp)>>,
+    /// Accounts that are gone, and whether they were so at the last look. Their owners' answer may still be on its way.
+    purged: Mutex<Vec<(IdentityId, bool)>>,
 }
 
 /// By identity and number: of which device, and how to end it.
 type Sessions = HashMap<IdentityId, HashMap<u64, (DeviceId, Shutdown)>>;
 
 impl Presence {
-    pub fn new(changes_seen: u64) -> Self {
-        Self {
-            sessions: Mutex::default(),
-            ends: AtomicU64::new(0),
-            next: AtomicU64::new(0),
-            changes_seen: AtomicU64::new(changes_seen),
-            deleted: Mutex::default(),
+    /// What the store's list of changes said until now is not news.
+    pub fn start_at(&self, changes_seen: u64) {
+        self.changes_seen.store(changes_seen, Ordering::Relaxed);
+    }
+
+    /// Shows the door to devices that are unlinked, and a moment later to those whose account is gone.
+    pub fn follow(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Devices { identity, devices } => self.end(*identity, |device| !devices.contains(&device)),
+                Change::Purged { identity } => self.purged().push((*identity, false)),
+                Change::Group { .. } | Change::Inbox { .. } => {}
+            }
         }
+    }
+
+    /// Ends the sessions of accounts that were gone the last time already.
+    fn end_purged(&self) {
+        let due: Vec<_> = self.purged().extract_if(.., |(_, seen)| std::mem::replace(seen, true)).collect();
+        for (identity, _) in due {
+            self.end(identity, |_| true);
+        }
+    }
+
+    fn purged(&self) -> MutexGuard<'_, Vec<(IdentityId, bool)>> {
+        self.purged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The sessions of this identity end a moment from now.
-    pub fn end_soon(&self, identity: IdentityId, now: Timestamp) {
-        self.deleted.lock().unwrap_or_else(PoisonError::into_inner).push((identity, now.after(MOMENT)));
-    }
-
-    fn end_deleted(&self, now: Timestamp) {
-        let mut deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<_> = deleted.extract_if(.., |(_, at)| *at <= now).collect();
-        drop(deleted);
-        for (identity, _) in due {
-            self.end(identity, |_| true);
-        }
     }
 
     /// Ends the sessions of those devices of an identity that are concerned.
@@ -135,7 +139,7 @@ impl Service {
 
     /// Ends the sessions of accounts that were disabled or deleted since the last time, by whatever process.
     pub(super) async fn end_sessions_of_changed_accounts(&self) -> Result<(), Refusal> {
-        self.presence.end_deleted(self.clock.now());
+        self.presence.end_purged();
         let seen = self.presence.changes_seen.load(Ordering::Relaxed);
         let (newest, changed) = self.store.account_changes(seen).await?;
         self.presence.changes_seen.store(newest, Ordering::Relaxed);
@@ -151,6 +155,3 @@ impl Service {
         self.metrics.clone()
     }
 }
-
-/// What an answer takes to reach a client.
-const MOMENT: Duration = Duration::from_secs(1);

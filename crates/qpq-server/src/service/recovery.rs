@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use qpq_io::rpc::endpoint::network;
 use qpq_proto::account::UserName;
 use qpq_proto::code::{Code, Refusal};
 use qpq_trust::manifest::Manifest;
@@ -12,7 +13,6 @@ use crate::store::account::AccountKey;
 
 use super::auth::{DeviceProof, check_proof};
 use super::devices::Updated;
-use super::limits::network;
 use super::opaque::OpaqueServer;
 use super::{Caller, Service};
 

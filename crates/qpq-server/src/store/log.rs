@@ -1,28 +1,9 @@
-//! Reading logs, and what tells that one has grown.
+//! Reading logs.
 
 use std::sync::Arc;
 
-use qpq_proto::ids::{DeviceId, GroupId, Seq};
+use qpq_proto::ids::{DeviceId, Seq};
 use qpq_proto::stream::{Entry, LogId};
-
-/// A log that has more entries than before; wake-ups carry no content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grown {
-    Group {
-        group: GroupId,
-        head: Seq,
-        /// Who may read it has changed, too.
-        roster: bool,
-    },
-    Inbox {
-        device: DeviceId,
-        head: Seq,
-    },
-}
-
-/// Called by the store after every commit that made logs grow, before anybody is answered, in the order of the logs.
-/// It must be quick and must not call the store.
-pub type Wake = Arc<dyn Fn(&[Grown]) + Send + Sync>;
 
 /// How much one read may give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

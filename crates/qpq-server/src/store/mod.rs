@@ -5,6 +5,7 @@ mod error;
 
 pub mod account;
 pub mod blob;
+pub mod change;
 pub mod group;
 pub mod key_package;
 pub mod log;

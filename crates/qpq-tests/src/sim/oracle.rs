@@ -13,8 +13,9 @@ use qpq_core::view::ConversationId;
 use qpq_proto::ids::{ContentHash, DeviceId, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::stream::{EntryKind, LogId, Position};
 use qpq_server::store::Store as _;
+use qpq_server::store::change::Change;
 use qpq_server::store::group::Span;
-use qpq_server::store::log::{Grown, ReadLimit};
+use qpq_server::store::log::ReadLimit;
 use qpq_server::store::sqlcipher::SqlCipherStore;
 
 use super::disaster::Excuses;
@@ -116,9 +117,9 @@ impl Oracle {
     }
 
     /// Takes over what the server has written since the last time.
-    pub fn follow(&mut self, store: &SqlCipherStore, grown: &[Grown]) -> Result<()> {
-        for log in grown {
-            if let Grown::Group { group, head, roster } = log {
+    pub fn follow(&mut self, store: &SqlCipherStore, changes: &[Change]) -> Result<()> {
+        for change in changes {
+            if let Change::Group { group, head, roster } = change {
                 self.follow_group(store, *group, *head, *roster)?;
             }
         }

@@ -8,8 +8,8 @@ use qpq_io::db::{self, DbKey, OpenOptions};
 use qpq_server::Config;
 use qpq_server::config::Policy;
 use qpq_server::metrics::Metrics;
-use qpq_server::service::{Clock, Options, Service, Wakeups};
-use qpq_server::store::log::Grown;
+use qpq_server::service::{Clock, Listeners, Options, Service};
+use qpq_server::store::change::Change;
 use qpq_server::store::sqlcipher::{self, Quotas, SqlCipherStore, snapshot};
 use tempfile::TempDir;
 
@@ -22,7 +22,7 @@ pub struct Server {
     folder: TempDir,
     agenda: Agenda,
     pub running: Option<Running>,
-    grown: Arc<Mutex<Vec<Grown>>>,
+    changes: Arc<Mutex<Vec<Change>>>,
 }
 
 /// The process.
@@ -37,17 +37,17 @@ impl Server {
     pub fn new(agenda: Agenda, database: &[u8]) -> Result<Self> {
         let folder = folder()?;
         std::fs::write(database_in(&folder), database)?;
-        Ok(Self { folder, agenda, running: None, grown: Arc::default() })
+        Ok(Self { folder, agenda, running: None, changes: Arc::default() })
     }
 
     /// Starts the process. With a `pace` its store takes its time once it runs.
     pub fn start(&mut self, pace: Option<Pace>) -> Result<()> {
-        let wakeups = Wakeups::default();
-        let store = Arc::new(self.open(&wakeups)?);
+        let listeners = Listeners::default();
+        let store = Arc::new(self.open(&listeners)?);
         let slow = Arc::new(SlowStore { inner: store.clone(), pace: OnceLock::new() });
         let clock = self.agenda.clone();
         let clock = Clock::new(move || clock.now());
-        let service = Service::start(slow.clone(), wakeups, options(), Arc::new(Metrics::new()), clock);
+        let service = Service::start(slow.clone(), listeners, options(), Arc::new(Metrics::new()), clock);
         let service = at_once(service).context("the service waits for something at its start")??;
         if let Some(pace) = pace {
             let _ = slow.pace.set(pace);
@@ -56,8 +56,8 @@ impl Server {
         Ok(())
     }
 
-    fn open(&self, wakeups: &Wakeups) -> Result<SqlCipherStore> {
-        let (wake, grown) = (wakeups.hook(), self.grown.clone());
+    fn open(&self, listeners: &Listeners) -> Result<SqlCipherStore> {
+        let (on_commit, changes) = (listeners.hook(), self.changes.clone());
         let options = sqlcipher::Options {
             quotas: Quotas {
                 log_entries_per_group: 100_000,
@@ -65,18 +65,18 @@ impl Server {
                 key_packages_per_device: 500,
                 file_bytes_per_account: 100_000_000,
             },
-            wake: Arc::new(move |logs| {
-                grown.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(logs);
-                wake(logs);
+            on_commit: Arc::new(move |more| {
+                changes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(more);
+                on_commit(more);
             }),
             observer: Arc::new(|_, _| {}),
         };
         Ok(SqlCipherStore::open_inline(&database_in(&self.folder), &key(), options)?)
     }
 
-    /// The logs that have grown since the last time.
-    pub fn take_grown(&self) -> Vec<Grown> {
-        std::mem::take(&mut *self.grown.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What has changed since the last time.
+    pub fn take_changes(&self) -> Vec<Change> {
+        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A copy of the files of a running server, between two transactions.

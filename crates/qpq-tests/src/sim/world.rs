@@ -110,9 +110,9 @@ impl World {
             let event = self.agenda.next().context("nothing will ever happen again")?;
             self.happen(event)?;
             self.tasks.run();
-            let grown = self.server.take_grown();
-            if let (false, Some(running)) = (grown.is_empty(), &self.server.running) {
-                self.oracle.follow(&running.store, &grown)?;
+            let changes = self.server.take_changes();
+            if let (false, Some(running)) = (changes.is_empty(), &self.server.running) {
+                self.oracle.follow(&running.store, &changes)?;
             }
         }
         Ok(())

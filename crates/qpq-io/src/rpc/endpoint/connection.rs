@@ -7,8 +7,8 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::timeout;
 
 use crate::Error;
-use crate::rpc::close;
 use crate::rpc::connect::exporter;
+use crate::rpc::{close, transport};
 
 /// An established connection. Clones are handles to the same one; when the [`Handler`](super::Handler) returns it is
 /// closed.
@@ -36,6 +36,11 @@ impl ServerConnection {
     /// How many packets have come from the client: a sign of life even while it has nothing to say.
     pub fn packets_received(&self) -> u64 {
         self.connection.stats().udp_rx.datagrams
+    }
+
+    /// The client has shown who it is: from now on it may send as far ahead as the server sends.
+    pub fn trust(&self) {
+        self.connection.set_receive_window(transport::CONNECTION_WINDOW);
     }
 
     /// The next byte stream that the client opens; it has ten seconds to do so.

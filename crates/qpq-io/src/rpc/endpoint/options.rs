@@ -36,10 +36,14 @@ const INCOMING_BUFFER: u64 = 64 * 1024;
 /// The same for all of them.
 const INCOMING_BUFFER_TOTAL: u64 = 16 * 1024 * 1024;
 
+/// Between two notices of one worker that a connection is unknown here: after a restart every client needs one.
+const RESET_INTERVAL: Duration = Duration::from_millis(1);
+
 impl ServerOptions {
     pub(super) fn endpoint_config(&self, seat: Seat) -> EndpointConfig {
         let mut config = EndpointConfig::new(Arc::new(ResetKey::new(&self.reset_key)));
         config.cid_generator(move || Box::new(RandomIdentifiers(seat)));
+        config.min_reset_interval(RESET_INTERVAL);
         config
     }
 

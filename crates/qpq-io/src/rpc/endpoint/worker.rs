@@ -15,11 +15,10 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 
 use super::ServerConnection;
-use super::admission::Admission;
+use super::admission::{Admission, Admitted};
 use super::exchange::Exchange;
 use super::identifiers::Seat;
 use super::socket::ServerSocket;
-use super::stats::OpenConnection;
 use crate::Error;
 use crate::rpc::close;
 use crate::shutdown::ShutdownSignal;
@@ -121,8 +120,8 @@ impl Desk {
             tokio::select! {
                 incoming = endpoint.accept() => match incoming {
                     Some(incoming) => {
-                        if let Some((incoming, open)) = self.admission.admit(incoming) {
-                            connections.spawn_local(self.clone().attend(incoming, open));
+                        if let Some((incoming, admitted)) = self.admission.admit(incoming) {
+                            connections.spawn_local(self.clone().attend(incoming, admitted));
                         }
                     }
                     // The socket has failed.
@@ -135,13 +134,13 @@ impl Desk {
         while connections.join_next().await.is_some() {}
     }
 
-    async fn attend(self, incoming: Incoming, mut open: OpenConnection) {
+    async fn attend(self, incoming: Incoming, mut admitted: Admitted) {
         let connection = tokio::select! {
             connection = handshake(incoming) => connection,
             () = self.shutdown.wait() => None,
         };
         let Some(connection) = connection else { return };
-        open.established();
+        admitted.established();
         let code = self.serve(connection.clone()).await;
         // A close discards what is still in flight, so the client gets a moment to read it and hang up itself. After a
         // panic the streams would look complete when they are not.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use capnp::capability::Promise;
-use capnp_rpc::rpc_capnp::{call, message, message_target, promised_answer, return_};
+use capnp_rpc::rpc_capnp::{call, message, message_target, payload, promised_answer, return_};
 use futures::FutureExt;
 
 /// Calls that a peer may have open on one connection: asked, and not answered or not yet forgotten by the caller (who holds
@@ -14,13 +14,22 @@ pub const MAX_OPEN_CALLS: usize = 256;
 /// Refused calls that the caller has not acknowledged. A peer that goes on in spite of them loses the connection.
 const MAX_REFUSED: usize = 64 * MAX_OPEN_CALLS;
 
+/// Messages that the other end has caused, besides answers, and that are waiting to be written. Who causes more and does not
+/// read them loses the connection.
+const MAX_REACTIONS: usize = 4096;
+
+/// Capabilities in one message; ours have one at most.
+const MAX_CAPABILITIES: u32 = 64;
+
 /// The calls of one connection that come from the other end.
 #[derive(Default)]
 pub(super) struct Calls {
     open: RefCell<HashMap<u32, Progress>>,
     refused: RefCell<HashSet<u32>>,
     /// Answers that are waiting to be written, oldest first: a peer that does not read must not pile them up.
-    unwritten: RefCell<VecDeque<Promise<(), capnp::Error>>>,
+    unwritten: RefCell<Unwritten>,
+    /// Other messages that do.
+    reactions: RefCell<Unwritten>,
     draining: Cell<bool>,
 }
 
@@ -64,10 +73,14 @@ pub(super) enum Refusal {
 impl Calls {
     /// Takes note of a message from the other end.
     pub(super) fn incoming(&self, message: message::Reader<'_>) -> capnp::Result<Verdict> {
+        if self.reactions.borrow_mut().count() > MAX_REACTIONS {
+            return Err(capnp::Error::failed("the other end does not read what it causes".into()));
+        }
         let question = match message.which() {
             Ok(message::Bootstrap(bootstrap)) => bootstrap?.get_question_id(),
             Ok(message::Call(call)) => {
                 let call = call?;
+                check_capabilities(call.get_params()?)?;
                 let question = call.get_question_id();
                 if self.refused.borrow().contains(&pipelined_on(call)?.unwrap_or(question)) {
                     return self.refuse(question, Refusal::AfterRefused);
@@ -80,7 +93,23 @@ impl Calls {
                 self.refused.borrow_mut().remove(&question);
                 return Ok(Verdict::Pass);
             }
-            _ => return Ok(Verdict::Pass),
+            Ok(message::Return(answer)) => {
+                match answer?.which() {
+                    Ok(return_::Results(results)) => check_capabilities(results?)?,
+                    Ok(return_::Exception(_) | return_::Canceled(())) => {}
+                    _ => return Err(senseless()),
+                }
+                return Ok(Verdict::Pass);
+            }
+            Ok(
+                message::Resolve(_)
+                | message::Release(_)
+                | message::Disembargo(_)
+                | message::Unimplemented(_)
+                | message::Abort(_),
+            ) => return Ok(Verdict::Pass),
+            // capnp-rpc would send them back as unimplemented, however large they are.
+            _ => return Err(senseless()),
         };
         if self.draining.get() {
             return self.refuse(question, Refusal::ShuttingDown);
@@ -100,7 +129,12 @@ impl Calls {
         } else if let Some(progress) = open.get_mut(&answer.question) {
             *progress = Progress::Answered;
         }
-        self.unwritten.borrow_mut().push_back(written);
+        self.unwritten.borrow_mut().0.push_back(written);
+    }
+
+    /// Takes note of another message of ours that has been queued because of one from the other end.
+    pub(super) fn reacted(&self, written: Promise<(), capnp::Error>) {
+        self.reactions.borrow_mut().0.push_back(written);
     }
 
     /// From now on, refuse new calls.
@@ -124,15 +158,7 @@ impl Calls {
     }
 
     fn unwritten(&self) -> usize {
-        let mut unwritten = self.unwritten.borrow_mut();
-        // They are written in order, and only while the system is polled: no need to be woken for it.
-        while let Some(oldest) = unwritten.front_mut() {
-            if oldest.now_or_never().is_none() {
-                break;
-            }
-            unwritten.pop_front();
-        }
-        unwritten.len()
+        self.unwritten.borrow_mut().count()
     }
 
     fn refuse(&self, question: u32, refusal: Refusal) -> capnp::Result<Verdict> {
@@ -143,6 +169,35 @@ impl Calls {
         refused.insert(question);
         Ok(Verdict::Refuse(question, refusal))
     }
+}
+
+/// Messages that have been queued, oldest first.
+#[derive(Default)]
+struct Unwritten(VecDeque<Promise<(), capnp::Error>>);
+
+impl Unwritten {
+    fn count(&mut self) -> usize {
+        // They are written in order, and only while the system is polled: no need to be woken for it.
+        while let Some(oldest) = self.0.front_mut() {
+            if oldest.now_or_never().is_none() {
+                break;
+            }
+            self.0.pop_front();
+        }
+        self.0.len()
+    }
+}
+
+/// Each capability is answered with a message when it is dropped.
+fn check_capabilities(payload: payload::Reader<'_>) -> capnp::Result<()> {
+    if payload.get_cap_table()?.len() > MAX_CAPABILITIES {
+        return Err(capnp::Error::failed("too many capabilities in one message".into()));
+    }
+    Ok(())
+}
+
+fn senseless() -> capnp::Error {
+    capnp::Error::failed("a message of a kind that this protocol does not have".into())
 }
 
 /// The question whose promised result a call is made on.
@@ -164,9 +219,13 @@ mod tests {
     use super::*;
 
     fn incoming(calls: &Calls, fill: impl FnOnce(message::Builder<'_>)) -> Verdict {
+        outcome(calls, fill).unwrap()
+    }
+
+    fn outcome(calls: &Calls, fill: impl FnOnce(message::Builder<'_>)) -> capnp::Result<Verdict> {
         let mut builder = Builder::new_default();
         fill(builder.init_root());
-        calls.incoming(builder.get_root_as_reader().unwrap()).unwrap()
+        calls.incoming(builder.get_root_as_reader().unwrap())
     }
 
     fn call(calls: &Calls, question: u32) -> Verdict {
@@ -232,6 +291,54 @@ mod tests {
         assert!(matches!(call(&calls, 1000), Verdict::Refuse(..)));
         calls.answered(answer(2, false), Promise::ok(()));
         assert_eq!(call(&calls, 1001), Verdict::Pass);
+    }
+
+    #[test]
+    fn what_would_only_be_echoed_ends_the_connection() {
+        let calls = Calls::default();
+        let refused: [fn(message::Builder<'_>); 5] = [
+            |m| m.init_join().set_question_id(1),
+            |m| m.init_provide().set_question_id(1),
+            |m| m.init_accept().set_question_id(1),
+            |m| m.init_return().set_results_sent_elsewhere(()),
+            |m| m.init_return().set_take_from_other_question(1),
+        ];
+        for fill in refused {
+            assert!(outcome(&calls, fill).is_err());
+        }
+        assert_eq!(incoming(&calls, |m| m.init_release().set_id(1)), Verdict::Pass);
+        assert_eq!(incoming(&calls, |m| m.init_return().set_canceled(())), Verdict::Pass);
+    }
+
+    #[test]
+    fn a_message_has_few_capabilities() {
+        for (count, is_fine) in [(MAX_CAPABILITIES, true), (MAX_CAPABILITIES + 1, false)] {
+            let of_a_call = outcome(&Calls::default(), |m| {
+                let mut call = m.init_call();
+                call.reborrow().init_target().set_imported_cap(0);
+                call.init_params().init_cap_table(count);
+            });
+            let of_an_answer = outcome(&Calls::default(), |m| {
+                m.init_return().init_results().init_cap_table(count);
+            });
+            assert_eq!((of_a_call.is_ok(), of_an_answer.is_ok()), (is_fine, is_fine));
+        }
+    }
+
+    #[test]
+    fn who_causes_messages_and_reads_none_is_left() {
+        let calls = Calls::default();
+        let release = || outcome(&calls, |m| m.init_release().set_id(1));
+        let mut written = VecDeque::new();
+        for _ in 0..=MAX_REACTIONS {
+            assert!(release().is_ok());
+            let (done, promise) = futures::channel::oneshot::channel::<()>();
+            written.push_back(done);
+            calls.reacted(Promise::from_future(promise.map(|_| Ok(()))));
+        }
+        assert!(release().is_err());
+        written.pop_front();
+        assert!(release().is_ok());
     }
 
     #[test]

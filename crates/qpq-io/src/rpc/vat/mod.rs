@@ -125,14 +125,14 @@ where
     W: AsyncWrite + Unpin + 'static,
 {
     let reader = LimitedReader::new(BufReader::with_capacity(READ_BUFFER, reader).compat(), limit);
-    let (hurry, has_received_much) = (Hurry::default(), reader.has_received_much());
+    let (hurry, received) = (Hurry::default(), reader.received());
     let (outbox, sender) = Outbox::new(writer, hurry.clone());
     let mut options = ReaderOptions::new();
     options.nesting_limit(NESTING_LIMIT);
     options.traversal_limit_in_words(Some(MAX_FRAME / 8));
     let calls = Rc::new(Calls::default());
     let inner = twoparty::VatNetwork::new(reader, sender, side, options);
-    (LimitedNetwork::new(inner, calls.clone(), Manners { side, hurry, has_received_much }), calls, outbox)
+    (LimitedNetwork::new(inner, calls.clone(), Manners::new(side, hurry, received)), calls, outbox)
 }
 
 /// An RPC system together with what it has written. The bytes go out after every round of the system, so that what one

@@ -2,6 +2,7 @@
 //! waits for.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use capnp::any_pointer;
@@ -35,17 +36,54 @@ impl LimitedNetwork {
 pub(super) struct Manners {
     pub(super) side: Side,
     pub(super) hurry: Hurry,
-    pub(super) has_received_much: Rc<Cell<bool>>,
+    /// Bytes that have come since the last message was looked at.
+    pub(super) received: Rc<Cell<usize>>,
+    /// Bytes of each call that has not been answered.
+    pub(super) unanswered: Rc<RefCell<HashMap<u32, usize>>>,
+    /// Answers since somebody was in a hurry last, and the bytes of their calls.
+    pub(super) held: Rc<Cell<(usize, usize)>>,
 }
 
+/// What a client may leave unanswered: a quarter of the window that capnp-rpc gives to a stream of pushes, and fewer notices
+/// than the server sends without an answer.
+const MUCH: usize = 16 * 1024;
+const MANY: usize = 16;
+
 impl Manners {
-    fn is_waited_for(&self, message: message::Reader<'_>) -> bool {
+    pub(super) fn new(side: Side, hurry: Hurry, received: Rc<Cell<usize>>) -> Self {
+        Self { side, hurry, received, unanswered: Rc::default(), held: Rc::default() }
+    }
+
+    /// Takes note of a message that has come in.
+    fn incoming(&self, message: message::Reader<'_>) {
+        let bytes = self.received.take();
         match message.which() {
-            Ok(message::Finish(_) | message::Release(_)) => false,
-            // The server goes on before it has the answers to its pushes, unless they fill its window.
-            Ok(message::Return(_)) => self.side == Side::Server || self.has_received_much.take(),
-            _ => true,
+            Ok(message::Call(Ok(call))) if self.side == Side::Client => {
+                self.unanswered.borrow_mut().insert(call.get_question_id(), bytes);
+            }
+            Ok(message::Finish(Ok(finish))) => drop(self.unanswered.borrow_mut().remove(&finish.get_question_id())),
+            _ => {}
         }
+    }
+
+    /// Takes note of a message that goes out.
+    fn outgoing(&self, message: Option<message::Reader<'_>>) {
+        let is_waited_for = match message.map(message::Reader::which) {
+            Some(Ok(message::Finish(_) | message::Release(_))) => false,
+            // The server goes on before it has the answers to its pushes, unless they fill its window.
+            Some(Ok(message::Return(Ok(answer)))) if self.side == Side::Client => {
+                let bytes = self.unanswered.borrow_mut().remove(&answer.get_answer_id());
+                let (answers, held) = self.held.get();
+                self.held.set((answers + 1, held + bytes.unwrap_or(MUCH)));
+                answers + 1 >= MANY || held + bytes.unwrap_or(MUCH) >= MUCH
+            }
+            _ => true,
+        };
+        if is_waited_for {
+            // What is held goes with it: messages leave in order.
+            self.held.take();
+        }
+        self.hurry.queue(is_waited_for);
     }
 }
 
@@ -95,7 +133,7 @@ impl Connection<Side> for LimitedConnection {
     fn receive_incoming_message(&mut self) -> Promise<Option<Box<dyn IncomingMessage>>, capnp::Error> {
         // Weak, because the connection ends when the system drops it, and this may be pending then.
         let connection = Rc::downgrade(&self.inner);
-        let (calls, hurry) = (self.calls.clone(), self.manners.hurry.clone());
+        let (calls, manners) = (self.calls.clone(), self.manners.clone());
         Promise::from_future(async move {
             loop {
                 let Some(inner) = connection.upgrade() else {
@@ -106,14 +144,16 @@ impl Connection<Side> for LimitedConnection {
                 let Some(message) = received.await? else {
                     return Ok(None);
                 };
-                let Verdict::Refuse(question, refusal) = calls.incoming(message.get_body()?.get_as()?)? else {
+                let body = message.get_body()?.get_as()?;
+                let Verdict::Refuse(question, refusal) = calls.incoming(body)? else {
+                    manners.incoming(body);
                     return Ok(Some(message));
                 };
                 let Some(inner) = connection.upgrade() else {
                     return Ok(None);
                 };
                 let refused = refuse(inner.borrow_mut().as_mut(), question, refusal)?;
-                hurry.up();
+                manners.hurry.queue(true);
                 drop(inner);
                 // Until the refusal has left nothing more is read: a peer that does not read gets no further.
                 refused.await?;
@@ -164,12 +204,22 @@ impl CountedMessage {
         self.inner.get_body_as_reader().ok()?.get_as().ok()
     }
 
-    fn answer(&self) -> Option<Answer> {
-        match self.body()?.which() {
-            Ok(message::Return(answer)) => Some(Answer::of(answer.ok()?)),
-            _ => None,
+    fn role(&self) -> Role {
+        match self.body().map(message::Reader::which) {
+            Some(Ok(message::Return(Ok(answer)))) => Role::Answer(Answer::of(answer)),
+            Some(Ok(message::Bootstrap(_) | message::Call(_) | message::Finish(_))) => Role::Own,
+            _ => Role::Reaction,
         }
     }
+}
+
+/// Why a message is sent.
+enum Role {
+    Answer(Answer),
+    /// Of our own accord.
+    Own,
+    /// Because of something that the other end has sent.
+    Reaction,
 }
 
 impl OutgoingMessage for CountedMessage {
@@ -182,20 +232,17 @@ impl OutgoingMessage for CountedMessage {
     }
 
     fn send(self: Box<Self>) -> (Promise<(), capnp::Error>, Rc<Builder<HeapAllocator>>) {
-        let answer = self.answer();
-        if self.body().is_none_or(|message| self.manners.is_waited_for(message)) {
-            self.manners.hurry.up();
-        }
+        let role = self.role();
+        self.manners.outgoing(self.body());
         let Self { inner, calls, .. } = *self;
         let (written, message) = inner.send();
-        match answer {
-            // capnp-rpc does not wait until an answer has been written; we do.
-            Some(answer) => {
-                calls.answered(answer, written);
-                (Promise::ok(()), message)
-            }
-            None => (written, message),
+        // capnp-rpc does not wait until these have been written; we do.
+        match role {
+            Role::Answer(answer) => calls.answered(answer, written),
+            Role::Reaction => calls.reacted(written),
+            Role::Own => return (written, message),
         }
+        (Promise::ok(()), message)
     }
 
     fn take(self: Box<Self>) -> Builder<HeapAllocator> {

@@ -2,7 +2,8 @@
 //! vat sends what has gathered after each round. What nobody waits for goes with the next message that somebody waits for,
 //! or after a moment.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -12,19 +13,26 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::AsyncWrite;
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
-/// How long it may wait: less than QUIC delays an acknowledgement, so that the two share a packet.
-const MOMENT: Duration = Duration::from_millis(20);
+/// How long it may wait: longer than a device gathers what it acknowledges, so that the two share a packet.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Bytes of it that do not wait.
 const UNHURRIED: usize = 4 * 1024;
 
-/// Whether somebody waits for what is being written. Clones are handles to the same.
+/// Whether somebody waits for each of the messages that are queued to be written, in their order. Clones are handles to the
+/// same.
 #[derive(Clone, Default)]
-pub(super) struct Hurry(Rc<Cell<bool>>);
+pub(super) struct Hurry(Rc<RefCell<VecDeque<bool>>>);
 
 impl Hurry {
-    pub(super) fn up(&self) {
-        self.0.set(true);
+    /// Another message has been queued.
+    pub(super) fn queue(&self, is_waited_for: bool) {
+        self.0.borrow_mut().push_back(is_waited_for);
+    }
+
+    /// The next message has been written.
+    fn next(&self) -> bool {
+        self.0.borrow_mut().pop_front().unwrap_or(true)
     }
 }
 
@@ -38,38 +46,45 @@ const KEPT: usize = 1024;
 pub(super) struct Outbox<W> {
     writer: W,
     sent: usize,
-    hurry: Hurry,
     /// Until what nobody waits for is sent all the same; it runs while there is such.
     moment: Moment,
     shared: Rc<RefCell<Shared>>,
 }
 
 /// The side that is filled.
-pub(super) struct OutboxWriter(Rc<RefCell<Shared>>);
+pub(super) struct OutboxWriter {
+    hurry: Hurry,
+    shared: Rc<RefCell<Shared>>,
+}
 
 #[derive(Default)]
 struct Shared {
     bytes: Vec<u8>,
+    /// Somebody waits for a message among them.
+    is_waited_for: bool,
     /// The stream failed for this reason, or was finished.
     broken: Option<io::ErrorKind>,
     waiting: Option<Waker>,
 }
 
 impl<W: AsyncWrite + Unpin> Outbox<W> {
-    /// Nothing waits unless `hurry` says when somebody does.
+    /// `hurry` knows of each message before it is written; a flush ends one.
     pub(super) fn new(writer: W, hurry: Hurry) -> (Self, OutboxWriter) {
         let shared = Rc::new(RefCell::new(Shared::default()));
-        let outbox = Self { writer, sent: 0, hurry, moment: Moment::default(), shared: shared.clone() };
-        (outbox, OutboxWriter(shared))
+        let outbox = Self { writer, sent: 0, moment: Moment::default(), shared: shared.clone() };
+        (outbox, OutboxWriter { hurry, shared })
     }
 
     /// Sends what has gathered, if somebody waits for it or it has waited for its moment; until then the context is woken.
     pub(super) fn poll_round(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let gathered = self.shared.borrow().bytes.len();
+        let (gathered, is_waited_for) = {
+            let shared = self.shared.borrow();
+            (shared.bytes.len(), shared.is_waited_for)
+        };
         if gathered == 0 {
             return Poll::Ready(Ok(()));
         }
-        let waits = !self.hurry.0.get() && self.sent == 0 && gathered < UNHURRIED;
+        let waits = !is_waited_for && self.sent == 0 && gathered < UNHURRIED;
         if waits && self.moment.poll(cx).is_pending() {
             return Poll::Ready(Ok(()));
         }
@@ -109,8 +124,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         }
         self.sent = 0;
         self.moment.is_running = false;
-        // Who had no room has not written all of it yet.
-        self.hurry.0.set(shared.waiting.is_some());
+        shared.is_waited_for = false;
         shared.bytes.clear();
         shared.bytes.shrink_to(KEPT);
         shared.wake();
@@ -138,7 +152,7 @@ impl Moment {
 
 impl futures::io::AsyncWrite for OutboxWriter {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let mut shared = self.0.borrow_mut();
+        let mut shared = self.shared.borrow_mut();
         if let Some(kind) = shared.broken {
             return Poll::Ready(Err(kind.into()));
         }
@@ -152,7 +166,11 @@ impl futures::io::AsyncWrite for OutboxWriter {
         Poll::Ready(Ok(taken))
     }
 
+    /// A message is complete.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.hurry.next() {
+            self.shared.borrow_mut().is_waited_for = true;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -231,16 +249,20 @@ mod tests {
                 }
             }
         };
-        writer.write_all(b"later").await.unwrap();
+        let mut write = async |bytes: &[u8], is_waited_for| {
+            hurry.queue(is_waited_for);
+            writer.write_all(bytes).await.unwrap();
+            writer.flush().await.unwrap();
+        };
+        write(b"later", false).await;
         let (mut received, ()) = ([0; 5], rounds.await);
         far.read_exact(&mut received).await.unwrap();
         assert!(begin.elapsed() >= MOMENT && &received == b"later");
 
-        writer.write_all(b"later,").await.unwrap();
+        write(b"later,", false).await;
         poll_fn(|cx| outbox.poll_round(cx)).await.unwrap();
         assert!(!outbox.shared.borrow().bytes.is_empty());
-        hurry.up();
-        writer.write_all(b"now").await.unwrap();
+        write(b"now", true).await;
         poll_fn(|cx| outbox.poll_round(cx)).await.unwrap();
         assert!(outbox.shared.borrow().bytes.is_empty());
         let mut received = [0; 9];

@@ -174,6 +174,22 @@ async fn calls_made_together_travel_together() {
     .await;
 }
 
+/// Time stands still while anything can be done: a call that costs some was answered by a message that waited.
+#[tokio::test(start_paused = true)]
+async fn no_answer_of_a_server_waits() {
+    local(async {
+        let pair = pair();
+        pair.client.call(ECHO, b"").await.unwrap();
+        let begin = tokio::time::Instant::now();
+        for together in 1..60_u8 {
+            let calls: Vec<_> = (0..together).map(|i| pair.client.call(ECHO, &[i])).collect();
+            futures::future::try_join_all(calls).await.unwrap();
+        }
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn messages_grow_with_the_limit() {
     local(async {

@@ -28,7 +28,7 @@ fn refused(refusal: capnp::Result<ids_capnp::refusal::Reader<'_>>) -> Refusal {
 async fn calls_in_flight_are_limited_per_connection() {
     let world = World::with(|options| options.limits.calls_in_flight = 2).await;
     let here = IpAddr::from([127, 0, 0, 1]);
-    let connection = || Rc::new(Connection::new(world.service.clone(), here, [0; 32], Rc::new(|| 0)));
+    let connection = || Rc::new(Connection::new(world.service.clone(), here, [0; 32], Rc::new(|| 0), Box::new(|| ())));
     let (one, other) = (connection(), connection());
     let (first, _second) = (one.begin_call().unwrap(), one.begin_call().unwrap());
     let refusal = one.begin_call().err().unwrap();

@@ -28,6 +28,8 @@ pub struct Mailbox {
 #[derive(Default)]
 struct State {
     logs: HashMap<LogId, Subscription>,
+    /// Subscriptions and changes of rosters so far.
+    rosters: u64,
     /// Logs with something to read, each once.
     ready: VecDeque<LogId>,
     /// Subscribe calls that have been answered.
@@ -44,8 +46,8 @@ struct Subscription {
     is_ready: bool,
     /// None: it has to be read again.
     membership: Option<Arc<Membership>>,
-    /// Counts the changes of the roster, so that an answer from before one is not kept.
-    rosters: u64,
+    /// Which subscription and roster it is, so that an answer from before another one is not kept.
+    roster: u64,
 }
 
 /// What to do next.
@@ -70,7 +72,7 @@ pub struct Reading {
     pub position: Seq,
     pub head: Seq,
     pub membership: Option<Arc<Membership>>,
-    rosters: u64,
+    roster: u64,
 }
 
 impl Mailbox {
@@ -81,7 +83,8 @@ impl Mailbox {
             return false;
         }
         state.ready.retain(|ready| *ready != log);
-        let fresh = Subscription { position: after, head: Seq(0), is_ready: false, membership: None, rosters: 0 };
+        let roster = state.next_roster();
+        let fresh = Subscription { position: after, head: Seq(0), is_ready: false, membership: None, roster };
         state.logs.insert(log, fresh);
         true
     }
@@ -101,13 +104,14 @@ impl Mailbox {
     /// The log ends at `head`; with `roster`, who may read it may have changed.
     pub fn grown(&self, log: LogId, head: Seq, roster: bool) {
         let mut state = self.state();
+        let next_roster = state.next_roster();
         let Some(subscription) = state.logs.get_mut(&log) else {
             return;
         };
         subscription.head = subscription.head.max(head);
         if roster {
             subscription.membership = None;
-            subscription.rosters += 1;
+            subscription.roster = next_roster;
         }
         if subscription.head > subscription.position {
             state.mark_ready(log);
@@ -152,7 +156,7 @@ impl Mailbox {
                     position: subscription.position,
                     head: subscription.head,
                     membership: subscription.membership.clone(),
-                    rosters: subscription.rosters,
+                    roster: subscription.roster,
                 });
             }
         }
@@ -181,7 +185,7 @@ impl Mailbox {
     /// Keeps a membership that was read for `reading`, unless the roster has changed since.
     pub fn remember(&self, reading: &Reading, membership: Membership) {
         if let Some(subscription) = self.state().logs.get_mut(&reading.log)
-            && subscription.rosters == reading.rosters
+            && subscription.roster == reading.roster
         {
             subscription.membership = Some(Arc::new(membership));
         }
@@ -213,6 +217,11 @@ impl Mailbox {
 }
 
 impl State {
+    fn next_roster(&mut self) -> u64 {
+        self.rosters += 1;
+        self.rosters
+    }
+
     fn mark_ready(&mut self, log: LogId) {
         if let Some(subscription) = self.logs.get_mut(&log)
             && !subscription.is_ready
@@ -280,6 +289,20 @@ mod tests {
         let head = qpq_proto::groups::Head { epoch: qpq_proto::ids::Epoch(0), seq: Seq(1) };
         mailbox.remember(&first, Membership { head, spans: vec![], acknowledged: Seq(0), context: None });
         mailbox.reached(&first, Seq(1), true);
+        assert!(reading(&mailbox).expect("it has grown again").membership.is_none());
+    }
+
+    #[test]
+    fn a_membership_from_before_another_subscription_is_not_kept() {
+        let mailbox = Mailbox::default();
+        mailbox.subscribe(LOG, Seq(0));
+        mailbox.grown(LOG, Seq(1), false);
+        let first = reading(&mailbox).expect("it has grown");
+        mailbox.grown(LOG, Seq(2), true);
+        mailbox.subscribe(LOG, Seq(0));
+        let head = qpq_proto::groups::Head { epoch: qpq_proto::ids::Epoch(0), seq: Seq(1) };
+        mailbox.remember(&first, Membership { head, spans: vec![], acknowledged: Seq(0), context: None });
+        mailbox.grown(LOG, Seq(3), false);
         assert!(reading(&mailbox).expect("it has grown again").membership.is_none());
     }
 

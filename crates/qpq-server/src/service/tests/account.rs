@@ -22,7 +22,7 @@ use super::world::World;
 use crate::service::auth::DeviceProof;
 use crate::service::devices::Updated;
 use crate::service::opaque::SystemRandom;
-use crate::store::account::AccountKey;
+use crate::store::account::{AccountKey, NewManifest};
 
 fn record(device: &Device) -> DeviceRecord {
     Manifest::verify(&device.manifest).unwrap().devices()[0].clone()
@@ -98,6 +98,25 @@ async fn a_dropped_device_is_locked_out_at_once() {
     assert_eq!(code(world.service.update_manifest(&phone.caller, again).await), Code::DeviceUnknown);
     let left = world.service.claim(&alice.caller, alice.caller.identity, 0x4e).await.unwrap();
     assert_eq!(left.len(), 1, "its key packages are gone");
+}
+
+#[tokio::test]
+async fn a_dropped_device_is_locked_out_although_nobody_waits_for_the_answer() {
+    let world = World::new().await;
+    let alice = world.device("alice").await;
+    let phone = alice.sibling();
+    let second = next(&alice.keys, &alice.manifest, vec![record(&alice), phone.record()]);
+    world.service.update_manifest(&alice.caller, second.clone()).await.unwrap();
+    let session = world.service.begin_session(&phone.caller, world.service.as_of()).await.unwrap();
+    let third = NewManifest {
+        identity: alice.caller.identity,
+        version: 3,
+        manifest: next(&alice.keys, &second, vec![record(&alice)]),
+        devices: vec![alice.caller.device],
+        opaque_record: None,
+    };
+    drop(world.service.store.replace_manifest(third));
+    session.wait().await;
 }
 
 #[tokio::test]
@@ -227,7 +246,9 @@ async fn nothing_is_left_of_a_deleted_account() {
 
     world.service.delete_own_account(&alice.caller).await.unwrap();
     assert_eq!(world.service.delete_own_account(&alice.caller).await, Ok(()), "repeating it is harmless");
-    world.pass(Duration::from_secs(2));
+    world.service.end_sessions_of_changed_accounts().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_millis(20), session.wait()).await;
+    assert!(ended.is_err(), "the answer may still be on its way");
     world.service.end_sessions_of_changed_accounts().await.unwrap();
     session.wait().await;
     let store = &world.service.store;

@@ -10,7 +10,7 @@ use qpq_proto::time::Timestamp;
 use super::device::Device;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::service::{Clock, Options, Service, Wakeups};
+use crate::service::{Clock, Listeners, Options, Service};
 use crate::store::sqlcipher::{self, Quotas, SqlCipherStore};
 
 pub struct World {
@@ -60,14 +60,14 @@ impl World {
 }
 
 async fn start(dir: &tempfile::TempDir, options: &Options, now: &Arc<AtomicU64>) -> Arc<Service> {
-    let wakeups = Wakeups::default();
+    let listeners = Listeners::default();
     let quotas = Quotas::from(&options.limits);
-    let store_options = sqlcipher::Options { quotas, wake: wakeups.hook(), observer: Arc::new(|_, _| {}) };
+    let store_options = sqlcipher::Options { quotas, on_commit: listeners.hook(), observer: Arc::new(|_, _| {}) };
     let path = dir.path().join("qpq.db");
     let store = SqlCipherStore::open(&path, &DbKey::from_bytes([7; 32]), store_options).unwrap();
     let clock = {
         let now = now.clone();
         Clock::new(move || Timestamp(now.load(Ordering::Relaxed)))
     };
-    Service::start(Arc::new(store), wakeups, options.clone(), Arc::new(Metrics::new()), clock).await.unwrap()
+    Service::start(Arc::new(store), listeners, options.clone(), Arc::new(Metrics::new()), clock).await.unwrap()
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use crate::store::StoreError;
 use crate::store::account::{Account, AccountKey, AccountSummary, NewAccount, Registered};
+use crate::store::change::Change;
 
 use super::row::{self, Number};
 use super::tx::Tx;
@@ -134,6 +135,7 @@ pub fn purge(tx: &Tx<'_>, identity: IdentityId) -> Result<(), StoreError> {
             tx.repeats().forget(group);
         }
     }
+    tx.changed(Change::Purged { identity });
     Ok(())
 }
 

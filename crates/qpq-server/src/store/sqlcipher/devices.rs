@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use crate::store::StoreError;
 use crate::store::account::{NewManifest, Replaced};
+use crate::store::change::Change;
 
 use super::row::{self, Number};
 use super::tx::Tx;
@@ -41,6 +42,7 @@ pub fn replace_manifest(tx: &Tx<'_>, new: &NewManifest) -> Result<Replaced, Stor
          WHERE id = ?1",
     )?
     .execute(params![account, new.manifest, Number(new.version), new.opaque_record])?;
+    tx.changed(Change::Devices { identity: new.identity, devices: new.devices.clone() });
     Ok(Replaced::Done)
 }
 

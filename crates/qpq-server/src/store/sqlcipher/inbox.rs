@@ -8,7 +8,8 @@ use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
-use crate::store::log::{Batch, Grown, InboxHead, ReadLimit};
+use crate::store::change::Change;
+use crate::store::log::{Batch, InboxHead, ReadLimit};
 
 use super::row::{self, Number};
 use super::tx::Tx;
@@ -34,7 +35,7 @@ pub fn append(
     let head = Seq(advance.query_row([device.0], |row| row::number(row, 0))?);
     tx.prepare_cached("INSERT INTO inbox (device, seq, kind, at, payload) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![device.0, Number(head.0), row::kind_number(kind), Number(now.0), payload])?;
-    tx.grown(Grown::Inbox { device, head });
+    tx.changed(Change::Inbox { device, head });
     Ok(())
 }
 

@@ -85,7 +85,7 @@ mod tests {
     async fn everything_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         let quotas = Quotas::from(&crate::config::Limits::default());
-        let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        let options = Options { quotas, on_commit: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         let store = SqlCipherStore::open(&dir.path().join("qpq.db"), &DbKey::from_bytes([7; 32]), options).unwrap();
         assert_eq!(store.inventory(Timestamp(0)).await, Ok(Inventory::default()));
         let rows = "INSERT INTO accounts (id, name, identity, opaque_record, manifest, manifest_version, created)

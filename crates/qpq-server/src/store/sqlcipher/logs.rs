@@ -10,8 +10,9 @@ use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
+use crate::store::change::Change;
 use crate::store::group::{NewLeave, NewPost, PostResult};
-use crate::store::log::{Batch, Grown, LogPosition, ReadLimit};
+use crate::store::log::{Batch, LogPosition, ReadLimit};
 
 use super::groups::{self, GroupRow};
 use super::members;
@@ -116,7 +117,7 @@ pub fn append(
     tx.prepare_cached("UPDATE groups SET head_seq = ?2, kept = kept + 1, epoch = epoch + ?3 WHERE id = ?1")?
         .execute(params![group.id, Number(seq.0), ends_epoch])?;
     tx.appended(entry.at(id, seq, now));
-    tx.grown(Grown::Group { group: id, head: seq, roster });
+    tx.changed(Change::Group { group: id, head: seq, roster });
     Ok(seq)
 }
 

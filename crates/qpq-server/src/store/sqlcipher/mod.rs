@@ -39,7 +39,7 @@ use rusqlite::Connection;
 use crate::config::Limits;
 
 use super::StoreError;
-use super::log::Wake;
+use super::change::OnCommit;
 
 pub use inventory::Inventory;
 pub use writer::{BatchObserver, BatchSize, BatchTiming};
@@ -68,7 +68,7 @@ impl From<&Limits> for Quotas {
 pub struct Options {
     pub quotas: Quotas,
     /// Called after every commit that made logs grow.
-    pub wake: Wake,
+    pub on_commit: OnCommit,
     /// Told about every transaction of the writer.
     pub observer: BatchObserver,
 }
@@ -112,7 +112,7 @@ impl SqlCipherStore {
     ) -> Self {
         let tail = Arc::new(tail::Tail::default());
         let writable = Arc::new(AtomicBool::new(true));
-        let after = writer::After { wake: options.wake, tail: tail.clone(), observer: options.observer };
+        let after = writer::After { on_commit: options.on_commit, tail: tail.clone(), observer: options.observer };
         Self { writer: writer(after, writable.clone()), readers, tail, quotas: options.quotas, writable }
     }
 }
@@ -187,7 +187,7 @@ mod tests {
     };
 
     fn open(path: &Path) -> SqlCipherStore {
-        let options = Options { quotas: ONE, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        let options = Options { quotas: ONE, on_commit: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         SqlCipherStore::open(path, &DbKey::from_bytes([7; 32]), options).unwrap()
     }
 
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn without_threads_it_has_happened_when_the_call_returns() {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { quotas: ONE, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        let options = Options { quotas: ONE, on_commit: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         let path = dir.path().join("qpq.db");
         let store = SqlCipherStore::open_inline(&path, &DbKey::from_bytes([7; 32]), options).unwrap();
         drop(store.setting_or_insert("kept", vec![1]));

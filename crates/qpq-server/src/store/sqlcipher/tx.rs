@@ -10,7 +10,7 @@ use qpq_proto::stream::Entry;
 use rusqlite::Connection;
 
 use crate::store::StoreError;
-use crate::store::log::Grown;
+use crate::store::change::Change;
 
 use super::groups::{self, GroupRow};
 use super::repeats::Repeats;
@@ -27,7 +27,7 @@ pub struct Tx<'c> {
 /// What becomes true with the commit.
 #[derive(Default)]
 pub struct Pending {
-    pub grown: Vec<Grown>,
+    pub changes: Vec<Change>,
     /// Entries of groups, for the cache of newest entries.
     pub appended: Vec<Arc<Entry>>,
     /// Entries that were erased and must leave that cache.
@@ -60,7 +60,7 @@ impl<'c> Tx<'c> {
             self.repeats.add(row.id, hash, seq);
         }
         self.appended(entry);
-        self.grown(Grown::Group { group, head: seq, roster: false });
+        self.changed(Change::Group { group, head: seq, roster: false });
     }
 
     /// Writes the rows of the groups that were posted to: before other jobs read them, and before the commit.
@@ -68,8 +68,8 @@ impl<'c> Tx<'c> {
         self.posting.take().values().try_for_each(|row| groups::write_head(self, row))
     }
 
-    pub fn grown(&self, grown: Grown) {
-        self.pending.borrow_mut().grown.push(grown);
+    pub fn changed(&self, change: Change) {
+        self.pending.borrow_mut().changes.push(change);
     }
 
     pub fn appended(&self, entry: Entry) {
@@ -83,12 +83,12 @@ impl<'c> Tx<'c> {
     /// Where to return to when a job fails.
     pub fn mark(&self) -> Mark {
         let pending = self.pending.borrow();
-        Mark { grown: pending.grown.len(), appended: pending.appended.len(), erased: pending.erased.len() }
+        Mark { changes: pending.changes.len(), appended: pending.appended.len(), erased: pending.erased.len() }
     }
 
     pub fn undo_to(&self, mark: &Mark) {
         let mut pending = self.pending.borrow_mut();
-        pending.grown.truncate(mark.grown);
+        pending.changes.truncate(mark.changes);
         pending.appended.truncate(mark.appended);
         pending.erased.truncate(mark.erased);
     }
@@ -108,7 +108,7 @@ impl std::ops::Deref for Tx<'_> {
 
 /// The lengths of a [`Pending`].
 pub struct Mark {
-    grown: usize,
+    changes: usize,
     appended: usize,
     erased: usize,
 }

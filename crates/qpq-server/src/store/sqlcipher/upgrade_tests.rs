@@ -63,7 +63,7 @@ async fn databases_of_every_earlier_version_are_opened_with_everything_in_them()
     for version in 1..=MIGRATIONS.len() {
         let (_dir, path) = made_by(version);
         let quotas = Quotas::from(&crate::config::Limits::default());
-        let options = Options { quotas, wake: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
+        let options = Options { quotas, on_commit: Arc::new(|_| {}), observer: Arc::new(|_, _| {}) };
         let store = SqlCipherStore::open(&path, &key(), options).unwrap();
         let (group, bob) = (GroupId([9; 16]), DeviceId([2; 16]));
         let all = ReadLimit { entries: 10, bytes: 1000 };

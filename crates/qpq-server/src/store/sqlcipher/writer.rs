@@ -11,7 +11,7 @@ use qpq_proto::mutation::{Mutation, is_on};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::log::Wake;
+use crate::store::change::OnCommit;
 use crate::store::{Reply, StoreError};
 
 use super::repeats::Repeats;
@@ -34,7 +34,7 @@ pub type BatchObserver = Arc<dyn Fn(BatchSize, BatchTiming) + Send + Sync>;
 
 /// What happens between a commit and the answers.
 pub struct After {
-    pub wake: Wake,
+    pub on_commit: OnCommit,
     pub tail: Arc<Tail>,
     pub observer: BatchObserver,
 }
@@ -226,8 +226,8 @@ fn commit(
                 tracing::info!("the disk can be written again");
             }
             after.tail.apply(pending.appended, &pending.erased);
-            if !pending.grown.is_empty() {
-                (after.wake)(&pending.grown);
+            if !pending.changes.is_empty() {
+                (after.on_commit)(&pending.changes);
             }
             batch.drain(..).for_each(|job| job.answer(Ok(())));
         }

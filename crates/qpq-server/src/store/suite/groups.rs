@@ -28,9 +28,9 @@ async fn a_commit_changes_log_inboxes_and_roster_together() {
     let world = World::new();
     world.group(&[1, 2]).await;
     world.account(3).await;
-    world.grown.lock().unwrap().clear();
+    world.changes.lock().unwrap().clear();
     world.store.commit(commit(1, 1, &[3], &[2]), NOW).await.unwrap();
-    assert_eq!(world.grown.lock().unwrap().len(), 2);
+    assert_eq!(world.changes.lock().unwrap().len(), 2);
 
     let standing = |number| world.store.standing(GROUP, device(number), None);
     assert!(standing(3).await.unwrap().unwrap().is_member);

@@ -6,8 +6,9 @@ use qpq_proto::ids::{Epoch, Seq};
 use qpq_proto::stream::LogId;
 use qpq_proto::time::Timestamp;
 
+use crate::store::change::Change;
 use crate::store::group::{CommitResult, PostResult, Snapshot};
-use crate::store::log::{Grown, LogPosition, ReadLimit};
+use crate::store::log::{LogPosition, ReadLimit};
 use crate::store::sqlcipher::Quotas;
 
 use super::world::{ALL, GROUP, NOW, QUOTAS, World, commit, device, leave, post};
@@ -174,7 +175,7 @@ async fn a_full_log_says_so() {
 async fn what_queues_up_shares_a_transaction_and_everybody_is_woken() {
     let world = World::new();
     world.group(&[1]).await;
-    world.grown.lock().unwrap().clear();
+    world.changes.lock().unwrap().clear();
     let posts: Vec<_> = (0..300).map(|number| world.store.post(post(1, 0, &format!("{number}")), NOW)).collect();
     let answers = join_all(posts).await;
     let mut seqs: Vec<_> = answers
@@ -188,13 +189,13 @@ async fn what_queues_up_shares_a_transaction_and_everybody_is_woken() {
     assert_eq!(seqs, (1..=300).collect::<Vec<_>>());
     assert!(world.batches.lock().unwrap().iter().max().is_some_and(|largest| *largest > 1));
     let heads: Vec<_> = world
-        .grown
+        .changes
         .lock()
         .unwrap()
         .iter()
-        .map(|grown| match grown {
-            Grown::Group { head, .. } => head.0,
-            Grown::Inbox { .. } => panic!("no inbox grew"),
+        .map(|change| match change {
+            Change::Group { head, .. } => head.0,
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(heads, (1..=300).collect::<Vec<_>>());

@@ -9,8 +9,9 @@ use qpq_proto::time::Timestamp;
 
 use crate::store::Store;
 use crate::store::account::{NewAccount, Registered};
+use crate::store::change::Change;
 use crate::store::group::{CreateResult, MemberRecord, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult};
-use crate::store::log::{Grown, ReadLimit};
+use crate::store::log::ReadLimit;
 use crate::store::sqlcipher::{Options, Quotas, SqlCipherStore};
 
 pub const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -25,7 +26,7 @@ pub const QUOTAS: Quotas = Quotas {
 
 pub struct World {
     pub store: Arc<dyn Store>,
-    pub grown: Arc<Mutex<Vec<Grown>>>,
+    pub changes: Arc<Mutex<Vec<Change>>>,
     pub batches: Arc<Mutex<Vec<usize>>>,
     quotas: Quotas,
     dir: tempfile::TempDir,
@@ -38,17 +39,17 @@ impl World {
 
     pub fn with(quotas: Quotas) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (grown, batches) = (Arc::default(), Arc::default());
-        let store = open(&dir, quotas, &grown, &batches);
-        Self { store, grown, batches, quotas, dir }
+        let (changes, batches) = (Arc::default(), Arc::default());
+        let store = open(&dir, quotas, &changes, &batches);
+        Self { store, changes, batches, quotas, dir }
     }
 
     /// Closes the store, which finishes what has queued up, and opens it again.
     pub fn restart(self) -> Self {
-        let Self { store, grown, batches, quotas, dir } = self;
+        let Self { store, changes, batches, quotas, dir } = self;
         drop(store);
-        let store = open(&dir, quotas, &grown, &batches);
-        Self { store, grown, batches, quotas, dir }
+        let store = open(&dir, quotas, &changes, &batches);
+        Self { store, changes, batches, quotas, dir }
     }
 
     pub async fn account(&self, number: u8) {
@@ -89,13 +90,13 @@ impl World {
 fn open(
     dir: &tempfile::TempDir,
     quotas: Quotas,
-    grown: &Arc<Mutex<Vec<Grown>>>,
+    changes: &Arc<Mutex<Vec<Change>>>,
     batches: &Arc<Mutex<Vec<usize>>>,
 ) -> Arc<dyn Store> {
-    let (grown, batches) = (grown.clone(), batches.clone());
+    let (changes, batches) = (changes.clone(), batches.clone());
     let options = Options {
         quotas,
-        wake: Arc::new(move |logs| grown.lock().unwrap().extend_from_slice(logs)),
+        on_commit: Arc::new(move |more| changes.lock().unwrap().extend_from_slice(more)),
         observer: Arc::new(move |size, _| batches.lock().unwrap().push(size)),
     };
     Arc::new(SqlCipherStore::open(&dir.path().join("qpq.db"), &DbKey::from_bytes([7; 32]), options).unwrap())
