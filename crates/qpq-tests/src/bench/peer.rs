@@ -27,8 +27,12 @@ pub const ECHO: u8 = b'e';
 pub const ANSWER: u8 = b'a';
 pub const SINK: u8 = b's';
 pub const SOURCE: u8 = b'd';
+/// What comes in on a stream to [`SPREAD`] goes to all streams to [`LISTEN`].
+pub const LISTEN: u8 = b'l';
+pub const SPREAD: u8 = b'm';
 
-/// Bytes of a question to [`ANSWER`], and of its answer: those of a post of 1 KiB and of what the server says to it.
+/// Bytes of a question to [`ANSWER`] and of a message to [`SPREAD`] of an answer: those of a post of 1 KiB and of what the
+/// server says to it.
 pub const REQUEST: usize = 1300;
 pub const RESPONSE: usize = 100;
 
@@ -87,11 +91,13 @@ pub fn serve() -> Result<()> {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             std::process::exit(0);
         });
+        let listeners = Listeners::default();
         while let Some(incoming) = endpoint.accept().await {
+            let listeners = listeners.clone();
             tokio::spawn(async move {
                 let Ok(connection) = incoming.await else { return };
                 while let Ok((sender, receiver)) = connection.accept_bi().await {
-                    tokio::spawn(answer(sender, receiver));
+                    tokio::spawn(answer(sender, receiver, listeners.clone()));
                 }
             });
         }
@@ -99,7 +105,9 @@ pub fn serve() -> Result<()> {
     })
 }
 
-async fn answer(mut sender: SendStream, mut receiver: RecvStream) -> Result<()> {
+type Listeners = Arc<tokio::sync::Mutex<Vec<SendStream>>>;
+
+async fn answer(mut sender: SendStream, mut receiver: RecvStream, listeners: Listeners) -> Result<()> {
     let mut kind = [0];
     receiver.read_exact(&mut kind).await?;
     match kind[0] {
@@ -107,6 +115,19 @@ async fn answer(mut sender: SendStream, mut receiver: RecvStream) -> Result<()> 
             let mut question = [0; REQUEST];
             while receiver.read_exact(&mut question).await.is_ok() {
                 sender.write_all(&question[..RESPONSE]).await?;
+            }
+        }
+        LISTEN => {
+            sender.write_all(&[1]).await?;
+            listeners.lock().await.push(sender);
+            return Ok(());
+        }
+        SPREAD => {
+            let mut message = [0; REQUEST];
+            while receiver.read_exact(&mut message).await.is_ok() {
+                for listener in &mut *listeners.lock().await {
+                    listener.write_all(&message).await?;
+                }
             }
         }
         SINK => {

@@ -1,5 +1,6 @@
 //! One message to many devices that are online: how long until the last one has it, and what each costs the server.
 
+mod bare;
 mod roster;
 
 use std::cell::Cell;
@@ -36,7 +37,8 @@ pub fn run() -> Result<Measured> {
     let (messages, bytes) = roster::stored(data.path())?;
     ensure!(messages as usize == WARM_UP + ROUNDS + BURSTS * BURST, "{messages} messages are stored");
 
-    let Some(Spread { burst, server_cpu, .. }) = sizes.last() else { unreachable!("there are sizes") };
+    let bare = block_on(bare::bare(MOST))?;
+    let Some(Spread { p50, burst, server_cpu, .. }) = sizes.last() else { unreachable!("there are sizes") };
     let mut figures: Vec<Figure> = sizes.iter().map(Spread::latency).collect();
     figures.push(Figure {
         name: "fanout: deliveries per second".into(),
@@ -52,6 +54,15 @@ pub fn run() -> Result<Measured> {
         ratio: server_cpu / CPU_MICROS,
         target: Target::AtMost(1.0),
     });
+    let beside = |name: &str, measured: f64, limit: f64, unit: &str| Figure {
+        name: format!("fanout: {name}, bare QUIC"),
+        measured: format!("{measured:.1} {unit}"),
+        limit: format!("{limit:.1} {unit}, written to {MOST} bare connections"),
+        ratio: measured / limit,
+        target: Target::Orientation,
+    };
+    figures.push(beside("last device", *p50, bare.p50, "ms"));
+    figures.push(beside("server CPU a device", *server_cpu, bare.server_cpu, "µs"));
     figures.push(Figure {
         name: "fanout: stored per message".into(),
         measured: format!("{:.0} bytes of payload", bytes / messages),
