@@ -45,6 +45,9 @@ pub enum Turn {
 /// What came of a wish or a message; the reason when it was refused.
 pub type Done = Result<(), String>;
 
+/// What the server said to a request.
+type Answered = Result<Reply, Refusal>;
+
 /// What came of a look-up; none when there is no connection.
 pub type LookedUp = Option<Result<IdentityId, LookUpError>>;
 
@@ -129,6 +132,9 @@ impl Actor {
                 Turn::Close => break,
                 Turn::News(News::Entries(entries, stored)) if self.stream.is_some() => {
                     self.entries(turns, entries, stored);
+                }
+                Turn::News(News::Reply { request, result }) if self.stream.is_some() => {
+                    self.replies(turns, request, result);
                 }
                 turn => self.turn(turn),
             }
@@ -226,10 +232,7 @@ impl Actor {
             }
             // Of a connection that was given up. Something that came before this failed; this comes again after that.
             _ if self.stream.is_none() => {}
-            News::Reply { request, result } => {
-                self.note_refusal(&result);
-                self.step(Input::Reply { request, result });
-            }
+            News::Reply { request, result } => self.take_replies(vec![(request, result)]),
             // Counted here, where the subscriptions are ordered: one that is still on its way is not caught up with.
             News::CaughtUp(subscriptions) => {
                 self.caught_up = subscriptions;
@@ -261,6 +264,38 @@ impl Actor {
             }
         }
         self.take(Some(turns), entries, confirmations);
+    }
+
+    /// Takes the replies that have queued up into one transaction, as entries are.
+    fn replies(&mut self, turns: &Receiver<Turn>, request: u64, result: Answered) {
+        let mut replies = vec![(request, result)];
+        while replies.len() < REPLIES_AT_ONCE {
+            match self.waiting.pop_front().or_else(|| turns.try_recv().ok()) {
+                Some(Turn::News(News::Reply { request, result })) => replies.push((request, result)),
+                Some(other) => {
+                    self.waiting.push_front(other);
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.take_replies(replies);
+    }
+
+    fn take_replies(&mut self, replies: Vec<(u64, Answered)>) {
+        if let Some((_, newest)) = replies.last() {
+            self.note_refusal(newest);
+        }
+        let one = |(request, result)| Input::Reply { request, result };
+        if replies.len() > 1 && self.handle_all(replies.iter().cloned().map(one).collect()).is_ok() {
+            return;
+        }
+        // One that cannot be taken must not keep the others from it.
+        for reply in replies {
+            if self.stream.is_some() {
+                self.step(one(reply));
+            }
+        }
     }
 
     /// Takes entries, a run at a time. Between two runs those get their turns who want something of what is here already.
@@ -304,9 +339,13 @@ impl Actor {
         self.set_connection(Connection::lost(error));
     }
 
-    /// One input, one transaction. The effects leave after the commit.
     fn handle(&mut self, input: Input) -> Result<Option<Answer>, Error> {
-        match transact(&mut self.database, &mut self.engine, input) {
+        self.handle_all(vec![input])
+    }
+
+    /// One transaction for all. The effects leave after the commit.
+    fn handle_all(&mut self, inputs: Vec<Input>) -> Result<Option<Answer>, Error> {
+        match transact(&mut self.database, &mut self.engine, inputs) {
             Ok(effects) => Ok(self.carry_out(effects)),
             Err(error) => {
                 self.engine.rolled_back();
@@ -386,7 +425,7 @@ impl Actor {
     }
 
     /// Nobody is told of a refusal that time heals, so that somebody who wonders has to find the reason.
-    fn note_refusal(&self, result: &Result<Reply, Refusal>) {
+    fn note_refusal(&self, result: &Answered) {
         let refusal = result.as_ref().err().filter(|refusal| refusal.code.is_retryable());
         let mut connection = self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
         connection.refusal = refusal.map(|refusal| refusal.detail.clone());
@@ -412,10 +451,13 @@ impl Actor {
     }
 }
 
-/// Runs one step of the engine inside one transaction.
-fn transact(database: &mut Database, engine: &mut Engine, input: Input) -> Result<Vec<Effect>, Error> {
+/// Runs steps of the engine inside one transaction.
+fn transact(database: &mut Database, engine: &mut Engine, inputs: Vec<Input>) -> Result<Vec<Effect>, Error> {
     let mut tx: Tx<'_> = database.begin()?;
-    let effects = engine.handle(&mut tx, now(), input)?;
+    let mut effects = Vec::new();
+    for input in inputs {
+        effects.extend(engine.handle(&mut tx, now(), input)?);
+    }
     tx.commit()?;
     Ok(effects)
 }
@@ -468,6 +510,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Entries in the first transaction of a connection, and in one at most.
 const FIRST_RUN: usize = 8;
 const LARGEST_RUN: usize = 1000;
+/// Replies in one transaction: some of them take a millisecond each, and somebody may be waiting.
+const REPLIES_AT_ONCE: usize = 64;
 /// Turns between two runs of entries, so that nobody who asks again and again holds them up.
 const TURNS_BETWEEN: usize = 64;
 /// Messages whose words are put into the index in one transaction: few enough that nobody notices the wait.

@@ -56,6 +56,23 @@ fn a_connection_is_given_up_when_a_step_fails() {
 }
 
 #[test]
+fn replies_that_have_queued_up_are_taken_together_and_fail_as_one_does() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut owner = owner(folder.path());
+    let (orders, given) = mpsc::unbounded_channel();
+    owner.stream = Some(orders);
+    let (turns, queue) = channel();
+    let reply = |request| News::Reply { request, result: Err(Refusal::new(qpq_proto::code::Code::Internal, "")) };
+    for request in 2..5 {
+        turns.send(Turn::News(reply(request))).expect("the queue is there");
+    }
+    turns.send(Turn::Close).expect("the queue is there");
+    owner.replies(&queue, 1, Err(Refusal::new(qpq_proto::code::Code::Internal, "")));
+    assert!(given.is_closed() && queue.try_recv().is_err());
+    assert!(matches!(owner.waiting.pop_front(), Some(Turn::Close)), "what is not a reply waits its turn");
+}
+
+#[test]
 fn only_orders_that_reach_a_connection_count_as_subscriptions() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut owner = owner(folder.path());

@@ -79,7 +79,7 @@ impl Ctx<'_> {
             let identity = claimed.identity;
             let is_own = identity == self.account.identity;
             let manifest = if is_own { self.account.manifest.clone() } else { self.contact(identity)?.manifest };
-            let manifest = Manifest::verify(&manifest)?;
+            let manifest = Manifest::restore(&manifest)?;
             for bytes in &claimed.packages {
                 let valid = manifest.devices().iter().find_map(|record| {
                     let valid = key_package::validate(self.crypto, bytes, identity, record, self.now).ok()?;

@@ -56,7 +56,7 @@ impl Ctx<'_> {
             Err(error @ (Error::Store(_) | Error::Random(_))) => return Err(error),
             Err(error) => return self.settle_devices(id, Err(error.to_string())),
         }
-        let known = Manifest::verify(&self.account.manifest)?;
+        let known = Manifest::restore(&self.account.manifest)?;
         match next_devices(&known, &row.change) {
             Ok(Some(devices)) => {
                 let keys = identity_keys(&self.account)?;
@@ -102,7 +102,7 @@ impl Ctx<'_> {
 
     /// Takes over a newer manifest of the own identity: tells what is new, and takes devices that are gone out of the groups.
     pub(super) fn own_manifest(&mut self, next: &Manifest, delay: Duration) -> Result<(), Error> {
-        let known = Manifest::verify(&self.account.manifest)?;
+        let known = Manifest::restore(&self.account.manifest)?;
         next.check_succeeds(&known)?;
         if next.version() == known.version() {
             return Ok(());
@@ -159,7 +159,7 @@ impl Ctx<'_> {
         if siblings.is_empty() {
             return Ok(());
         }
-        let manifest = Manifest::verify(&self.account.manifest)?;
+        let manifest = Manifest::restore(&self.account.manifest)?;
         let devices: Vec<_> = siblings.into_iter().filter(|device| manifest.device(*device).is_none()).collect();
         if !devices.is_empty() {
             self.wish(row.conversation, WishKind::RemoveOwn { devices }, Duration::ZERO)?;
@@ -169,7 +169,7 @@ impl Ctx<'_> {
 
     /// Whether the own manifest lists other devices than this one.
     pub(super) fn has_siblings(&self) -> Result<bool, Error> {
-        Ok(Manifest::verify(&self.account.manifest)?.devices().len() > 1)
+        Ok(Manifest::restore(&self.account.manifest)?.devices().len() > 1)
     }
 }
 

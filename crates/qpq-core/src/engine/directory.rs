@@ -58,7 +58,7 @@ impl Ctx<'_> {
         if contact.manifest == account.manifest {
             return Ok(identity);
         }
-        let known = if contact.manifest.is_empty() { None } else { Some(Manifest::verify(&contact.manifest)?) };
+        let known = if contact.manifest.is_empty() { None } else { Some(Manifest::restore(&contact.manifest)?) };
         if let Some(known) = &known {
             manifest.check_succeeds(known)?;
         }

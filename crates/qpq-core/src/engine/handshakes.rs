@@ -174,7 +174,7 @@ impl Ctx<'_> {
     /// What somebody calls a device; empty when that is not known.
     fn device_name(&mut self, who: IdentityId, device: DeviceId) -> Result<String, Error> {
         let contact = self.contact(who)?;
-        let listed = Manifest::verify(&contact.manifest).ok();
+        let listed = Manifest::restore(&contact.manifest).ok();
         let listed = listed.and_then(|manifest| manifest.device(device).map(|record| record.name.clone()));
         Ok(listed.or_else(|| contact.former.get(&device).cloned()).unwrap_or_default())
     }

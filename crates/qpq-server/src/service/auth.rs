@@ -15,6 +15,7 @@ use crate::config::Policy;
 use crate::metrics;
 use crate::store::account::{Account, AccountKey, InviteHash, NewAccount, Registered};
 
+use super::manifests::manifest_of;
 use super::opaque::{OpaqueServer, PendingLogin};
 use super::{AsOf, Caller, Service, invites, refuse};
 
@@ -168,7 +169,7 @@ impl Service {
     }
 
     fn admit(&self, account: &Account, proof: &DeviceProof<'_>) -> Result<Caller, Refusal> {
-        let manifest = self.manifest_of(account)?;
+        let manifest = manifest_of(account)?;
         check_proof(&manifest, proof)?;
         if account.disabled {
             return Err(Refusal::new(Code::AccountDisabled, "the operator has disabled this account"));

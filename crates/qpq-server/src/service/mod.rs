@@ -53,7 +53,6 @@ use fanout::Hub;
 use groups::Groups;
 use limits::RateLimits;
 use links::Links;
-use manifests::Manifests;
 use opaque::OpaqueServer;
 #[cfg(test)]
 pub(crate) use opaque::SystemRandom;
@@ -123,7 +122,6 @@ pub struct Service {
     presence: Arc<Presence>,
     links: Links,
     limits: RateLimits,
-    manifests: Manifests,
     incarnation: u64,
     opaque: OpaqueServer,
     groups: Groups,
@@ -155,7 +153,6 @@ impl Service {
             hub,
             presence,
             links: Links::default(),
-            manifests: Manifests::new(),
             groups: Groups::new(),
             acknowledgements: Acknowledgements::default(),
             store,

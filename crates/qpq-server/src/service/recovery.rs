@@ -1,7 +1,6 @@
 //! Coming back with nothing but the recovery phrase: a new device in the place of all old ones, and a new password.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use qpq_io::rpc::endpoint::network;
 use qpq_proto::account::UserName;
@@ -13,13 +12,14 @@ use crate::store::account::AccountKey;
 
 use super::auth::{DeviceProof, check_proof};
 use super::devices::Updated;
+use super::manifests::manifest_of;
 use super::opaque::OpaqueServer;
 use super::{Caller, Service};
 
 /// A recovery between its two calls: the phrase was proved.
 pub struct RecoveryInProgress {
     name: UserName,
-    known: Arc<Manifest>,
+    known: Manifest,
 }
 
 /// What the owner of the phrase gets.
@@ -47,7 +47,7 @@ impl Service {
         let kept = self.store.recovery(name.clone()).await?.ok_or_else(wrong)?;
         recovery::verify(&kept.key, exporter, proof).map_err(|_| wrong())?;
         let account = self.store.account(AccountKey::Name(name.clone())).await?.ok_or_else(wrong)?;
-        let known = self.manifest_of(&account)?;
+        let known = manifest_of(&account)?;
         let opaque = self.opaque.register(&name, opaque)?;
         let manifest = account.manifest.clone();
         Ok(RecoveryStarted { opaque, record: kept.record, manifest, next: RecoveryInProgress { name, known } })

@@ -35,8 +35,8 @@ use account::{
 };
 use blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
-    Standing,
+    CommitResult, CreateResult, MemberRecord, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult,
+    Return, Snapshot, Standing,
 };
 use key_package::{Claimed, Published, StoredKeyPackage};
 use log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
@@ -63,6 +63,8 @@ pub trait Store: Send + Sync + 'static {
     fn delete_account(&self, name: UserName) -> Reply<bool>;
     /// Replaces an account's manifest by the next one, with its devices.
     fn replace_manifest(&self, manifest: NewManifest) -> Reply<Replaced>;
+    /// Whether each of these devices is among those of its identity's account.
+    fn are_listed(&self, devices: Vec<MemberRecord>) -> Reply<bool>;
     /// Replaces the password of an account.
     fn set_password(&self, identity: IdentityId, opaque_record: Vec<u8>) -> Reply<()>;
     /// Keeps what it takes to recover an account, or forgets it.

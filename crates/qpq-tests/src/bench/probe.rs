@@ -52,12 +52,12 @@ pub struct Cpu {
 
 impl Cpu {
     pub fn start(server: u32) -> Result<Self> {
-        Ok(Self { server, server_before: threads_seconds(server)?, own_before: own_seconds() })
+        Ok(Self { server, server_before: threads_seconds(server)?, own_before: process_seconds() })
     }
 
     /// Microseconds of server and clients for each of so many operations.
     pub fn micros_each(&self, operations: f64) -> Result<(f64, f64)> {
-        let (server, own) = (threads_seconds(self.server)? - self.server_before, own_seconds() - self.own_before);
+        let (server, own) = (threads_seconds(self.server)? - self.server_before, process_seconds() - self.own_before);
         Ok((server * 1e6 / operations, own * 1e6 / operations))
     }
 }
@@ -87,7 +87,7 @@ fn seconds_of_threads(pid: u32, is_counted: impl Fn(&str) -> bool) -> Result<f64
 }
 
 /// Seconds for which this process has run.
-fn own_seconds() -> f64 {
+pub fn process_seconds() -> f64 {
     seconds(rustix::time::ClockId::ProcessCPUTime)
 }
 

@@ -14,8 +14,8 @@ use qpq_server::store::account::{
 };
 use qpq_server::store::blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use qpq_server::store::group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
-    Standing,
+    CommitResult, CreateResult, MemberRecord, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult,
+    Return, Snapshot, Standing,
 };
 use qpq_server::store::key_package::{Claimed, Published, StoredKeyPackage};
 use qpq_server::store::log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
@@ -93,6 +93,7 @@ slowly! {
     set_disabled(name: UserName, disabled: bool) -> bool;
     delete_account(name: UserName) -> bool;
     replace_manifest(manifest: NewManifest) -> Replaced;
+    are_listed(devices: Vec<MemberRecord>) -> bool;
     set_password(identity: IdentityId, opaque_record: Vec<u8>) -> ();
     set_recovery(identity: IdentityId, recovery: Option<Recovery>) -> ();
     recovery(name: UserName) -> Option<Recovery>;

@@ -1,11 +1,12 @@
 //! The devices of an account, which change with its manifest.
 
 use qpq_proto::ids::DeviceId;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
 use crate::store::account::{NewManifest, Replaced};
 use crate::store::change::Change;
+use crate::store::group::MemberRecord;
 
 use super::row::{self, Number};
 use super::tx::Tx;
@@ -44,6 +45,17 @@ pub fn replace_manifest(tx: &Tx<'_>, new: &NewManifest) -> Result<Replaced, Stor
     .execute(params![account, new.manifest, Number(new.version), new.opaque_record])?;
     tx.changed(Change::Devices { identity: new.identity, devices: new.devices.clone() });
     Ok(Replaced::Done)
+}
+
+pub fn are_listed(connection: &Connection, devices: &[MemberRecord]) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM devices JOIN accounts ON accounts.id = account WHERE device = ?1 AND identity = ?2";
+    let mut select = connection.prepare_cached(sql)?;
+    for MemberRecord { device, identity } in devices {
+        if !select.exists([&device.0[..], &identity.0[..]])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn of_account(tx: &Tx<'_>, account: i64) -> Result<Vec<DeviceId>, StoreError> {

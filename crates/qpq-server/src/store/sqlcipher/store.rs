@@ -14,8 +14,8 @@ use crate::store::account::{
 };
 use crate::store::blob::{Begun, BlobName, NewBlob, NewPart, Put, SweptBlobs};
 use crate::store::group::{
-    CommitResult, CreateResult, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult, Return, Snapshot,
-    Standing,
+    CommitResult, CreateResult, MemberRecord, Membership, NewCommit, NewGroupRecord, NewLeave, NewPost, PostResult,
+    Return, Snapshot, Standing,
 };
 use crate::store::key_package::{Claimed, Published, StoredKeyPackage};
 use crate::store::log::{Batch, InboxHead, LogPosition, ReadLimit, Swept};
@@ -58,6 +58,10 @@ impl Store for SqlCipherStore {
 
     fn replace_manifest(&self, manifest: NewManifest) -> Reply<Replaced> {
         self.writer.submit(move |tx| devices::replace_manifest(tx, &manifest))
+    }
+
+    fn are_listed(&self, devices: Vec<MemberRecord>) -> Reply<bool> {
+        self.readers.submit(move |connection| devices::are_listed(connection, &devices))
     }
 
     fn set_password(&self, identity: IdentityId, opaque_record: Vec<u8>) -> Reply<()> {

@@ -1,6 +1,7 @@
 use qpq_proto::time::Timestamp;
 
 use crate::store::account::{AccountKey, InviteHash, Registered};
+use crate::store::group::MemberRecord;
 
 use super::world::{NOW, World, account, device, identity};
 
@@ -23,6 +24,16 @@ async fn names_identities_and_devices_belong_to_one_account() {
         assert_eq!(world.store.account(key).await.unwrap().unwrap().identity, identity(1));
     }
     assert_eq!(world.store.account(AccountKey::Device(device(2))).await, Ok(None));
+    world.account(2).await;
+    let record = |of: u8, whose: u8| MemberRecord { device: device(of), identity: identity(whose) };
+    for (devices, are_listed) in [
+        (vec![], true),
+        (vec![record(1, 1), record(2, 2)], true),
+        (vec![record(1, 1), record(2, 1)], false),
+        (vec![record(3, 3)], false),
+    ] {
+        assert_eq!(world.store.are_listed(devices).await, Ok(are_listed));
+    }
 }
 
 #[tokio::test]
