@@ -50,7 +50,9 @@ fn part_at(size: u64, offset: u64) -> Option<(Place, usize)> {
 /// different contents in the same place, also when the file changes in between.
 pub struct Source<R> {
     reader: R,
-    parts: Vec<[u8; 32]>,
+    /// The hash of the file as far as each part's beginning, and of all of it. Together with what came before a part, it tells
+    /// whether that part is the same.
+    hashes: Vec<Sha256>,
     sha256: [u8; 32],
     size: u64,
     beginning: Vec<u8>,
@@ -63,12 +65,13 @@ impl<R: Read + Seek> Source<R> {
         check_size(total, most)?;
         reader.rewind().map_err(unreadable)?;
         watch.begin(Step::Reading, total);
-        let (mut whole, mut parts, mut size, mut beginning) = (Sha256::new(), Vec::new(), 0, Vec::new());
+        let (mut whole, mut hashes, mut size, mut beginning) = (Sha256::new(), Vec::new(), 0, Vec::new());
         loop {
             let part = next_part(&mut reader)?;
-            if parts.is_empty() {
+            if hashes.is_empty() {
                 beginning = part[..part.len().min(super::media_type::BEGINNING)].to_vec();
             }
+            hashes.push(whole.clone());
             if part.is_empty() {
                 break;
             }
@@ -76,10 +79,9 @@ impl<R: Read + Seek> Source<R> {
             // It may grow while it is read.
             check_size(size, most)?;
             whole.update(&part);
-            parts.push(Sha256::digest(&part).into());
             watch.done(size)?;
         }
-        Ok(Self { reader, parts, sha256: whole.finalize().into(), size, beginning })
+        Ok(Self { reader, hashes, sha256: whole.finalize().into(), size, beginning })
     }
 
     pub fn size(&self) -> u64 {
@@ -100,10 +102,10 @@ impl<R: Read + Seek> Source<R> {
         let Some((place, length)) = part_at(self.size, offset) else { return Ok(None) };
         let begin = u64::from(place.index) * PLAIN_PART as u64;
         let mut plain = Vec::new();
-        if let Some(expected) = self.parts.get(place.index as usize) {
+        if let Some([before, after]) = self.hashes.get(place.index as usize..place.index as usize + 2) {
             self.reader.seek(SeekFrom::Start(begin)).map_err(unreadable)?;
             plain = next_part(&mut self.reader)?;
-            if Sha256::digest(&plain)[..] != expected[..] {
+            if before.clone().chain_update(&plain).finalize() != after.clone().finalize() {
                 return Err(Error::BadInput("the file changed while it was being sent; send it again".into()));
             }
         }
