@@ -108,7 +108,8 @@ fn refused(error: Value) -> anyhow::Error {
 const TEXT: &str = "a message of the length that people write to each other, more or less, on most days";
 const ROUNDS: u32 = 20;
 const IN_A_ROUND: u32 = 50;
-const WARM_UP: u32 = 10_000;
+/// After which the page cache is full.
+const WARM_UP: u32 = 20_000;
 const MESSAGES: u32 = 10_000;
 const IN_A_BATCH: u32 = 100;
 /// 10,000 leaked messages of any kind would be several times as much.
