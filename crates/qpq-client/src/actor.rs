@@ -290,7 +290,7 @@ impl Actor {
         if replies.len() > 1 && self.handle_all(replies.iter().cloned().map(one).collect()).is_ok() {
             return;
         }
-        // One that cannot be taken must not keep the others from it.
+        // One that cannot be taken must not keep those before it from it; those after it are asked again with it.
         for reply in replies {
             if self.stream.is_some() {
                 self.step(one(reply));

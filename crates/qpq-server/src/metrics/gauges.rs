@@ -61,6 +61,7 @@ impl Gauges {
         raise(&metrics.handshakes, "failed", self.endpoint.handshakes_failed_total());
         raise(&metrics.handshakes, "retried", self.endpoint.retried_total());
         raise(&metrics.connections_refused, "server_limit", self.endpoint.refused_total());
+        raise(&metrics.connections_refused, "handshake_limit", self.endpoint.ignored_total());
         if let Some(expiry) = self.certificate.expiry() {
             metrics.certificate_expiry.set(expiry);
         }

@@ -39,7 +39,7 @@ pub const COMMITS: &[&str] = &["accepted", "superseded", "refused"];
 pub const HANDSHAKES: &[&str] = &["completed", "failed", "retried"];
 
 /// Too many of one address, too many in all, nobody who authenticated in time.
-pub const REFUSALS: &[&str] = &["address_limit", "server_limit", "not_authenticated"];
+pub const REFUSALS: &[&str] = &["address_limit", "server_limit", "handshake_limit", "not_authenticated"];
 
 pub const RATE_LIMITS: &[&str] = &[
     "posts_per_minute",

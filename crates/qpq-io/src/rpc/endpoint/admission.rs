@@ -55,6 +55,7 @@ impl Admission {
             return None;
         }
         let Some(handshake) = handshakes.enter(incoming.remote_address().ip(), HANDSHAKES_PER_ADDRESS) else {
+            stats.ignored();
             // The client asks again by itself.
             incoming.ignore();
             return None;

@@ -14,6 +14,7 @@ struct Counters {
     accepted: AtomicU64,
     refused: AtomicU64,
     retried: AtomicU64,
+    ignored: AtomicU64,
     failed: AtomicU64,
 }
 
@@ -43,6 +44,11 @@ impl ServerStats {
         self.0.retried.load(Ordering::Relaxed)
     }
 
+    /// Attempts that were not answered since the start, because their address had too many handshakes under way.
+    pub fn ignored_total(&self) -> u64 {
+        self.0.ignored.load(Ordering::Relaxed)
+    }
+
     /// Handshakes that failed or took too long since the start.
     pub fn handshakes_failed_total(&self) -> u64 {
         self.0.failed.load(Ordering::Relaxed)
@@ -50,6 +56,10 @@ impl ServerStats {
 
     pub(super) fn refused(&self) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn ignored(&self) {
+        self.0.ignored.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn retried(&self) {
