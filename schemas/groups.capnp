@@ -4,10 +4,12 @@
 using Ids = import "ids.capnp";
 
 interface Groups {
-  create @0 (group :NewGroup) -> (reply :CreateReply);
-  commit @1 (group :Data, commit :Commit) -> (reply :CommitReply);
-  post @2 (group :Data, post :Post) -> (reply :PostReply);
-  leave @3 (group :Data, epoch :UInt64, proposal :Data) -> (reply :PostReply);
+  # `keeps`: the device holds on to what it sends to the log until that comes back over this connection as an entry, which
+  # may then have the hash alone.
+  create @0 (group :NewGroup, keeps :Bool) -> (reply :CreateReply);
+  commit @1 (group :Data, commit :Commit, keeps :Bool) -> (reply :CommitReply);
+  post @2 (group :Data, post :Post, keeps :Bool) -> (reply :PostReply);
+  leave @3 (group :Data, epoch :UInt64, proposal :Data, keeps :Bool) -> (reply :PostReply);
   tree @4 (group :Data, epoch :UInt64) -> (reply :TreeReply);
   # What a device of a member needs to come back by an external commit.
   rejoin @5 (group :Data) -> (reply :RejoinReply);

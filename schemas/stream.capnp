@@ -61,7 +61,8 @@ struct Entry {
   seq @1 :UInt64;
   atMs @2 :UInt64;         # when the server accepted it
   kind @3 :Kind;
-  payload @4 :Data;
+  payload @4 :Data;        # empty in an echo
+  echo @5 :Data;           # instead of it: the SHA-256 of a payload that the device sent over this connection, and keeps
 
   enum Kind { message @0; commit @1; proposal @2; welcome @3; }
 }

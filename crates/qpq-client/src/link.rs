@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::files::{BlobAnswered, Calls};
 use crate::profile::Profile;
 use crate::waiter::Waiter;
-use crate::wire::{self, BlobCall, Called, DeviceKey, Greeted, Incoming, Session, Sink};
+use crate::wire::{self, BlobCall, Called, DeviceKey, Greeted, Incoming, Session};
 
 /// What the owner of the profile wants of one connection. To drop the sender is to give the connection up: the owner could
 /// not deal with something that came over it, and wants to be told of a new one, so that everything is asked again.
@@ -147,7 +147,7 @@ async fn connected(
     };
     let (incoming_tx, incoming) = mpsc::unbounded_channel();
     let (orders_tx, orders) = mpsc::unbounded_channel();
-    let stream = wire::open(&session, Sink::new(incoming_tx));
+    let stream = wire::open(&session, incoming_tx);
     *since = Some(Instant::now());
     news(News::Connected { hello: greeted.hello.clone(), orders: orders_tx });
     let mut live = Live {

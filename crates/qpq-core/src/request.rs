@@ -2,7 +2,8 @@
 
 use qpq_proto::account::{Account, UserName};
 use qpq_proto::groups::{Commit, CommitOutcome, CreateOutcome, NewGroup, Post, PostOutcome, RejoinInfo, Stay};
-use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId};
+use qpq_proto::ids::{ContentHash, DeviceId, Epoch, GroupId, IdentityId, Seq};
+use qpq_trust::commit::read_handshake;
 use serde::{Deserialize, Serialize};
 
 use crate::store::rows::WishRef;
@@ -47,6 +48,30 @@ pub enum Request {
     UpdateManifest(serde_bytes::ByteBuf),
 }
 
+impl Request {
+    /// What comes back as an entry of a group's log when it is accepted.
+    pub fn comes_back(&self) -> Option<(GroupId, &[u8])> {
+        match self {
+            Self::Create(new) => {
+                let first = &new.first.as_ref()?.commit;
+                let group = read_handshake(first).ok()?.group_id().as_slice().try_into().ok()?;
+                Some((group, first))
+            }
+            Self::Commit { group, commit } => Some((*group, &commit.commit)),
+            Self::Post { group, post } => Some((*group, &post.payload)),
+            Self::Leave { group, proposal, .. } => Some((*group, proposal)),
+            Self::ByName(_)
+            | Self::ByIdentity(_)
+            | Self::PublishKeys { .. }
+            | Self::Claim { .. }
+            | Self::Tree { .. }
+            | Self::RejoinInfo(_)
+            | Self::Memberships
+            | Self::UpdateManifest(_) => None,
+        }
+    }
+}
+
 /// What the server answered, other than a refusal.
 #[derive(Clone, Debug)]
 pub enum Reply {
@@ -64,6 +89,29 @@ pub enum Reply {
         /// Another device was faster.
         is_superseded: bool,
     },
+}
+
+impl Reply {
+    /// Where the server has put what was to come into a group's log.
+    pub fn accepted(&self) -> Option<Seq> {
+        match self {
+            Self::Created(CreateOutcome::Created { first: seq })
+            | Self::Committed(CommitOutcome::Accepted(seq))
+            | Self::Posted(PostOutcome::Accepted(seq))
+            | Self::Left(PostOutcome::Accepted(seq)) => Some(*seq),
+            Self::Created(CreateOutcome::Exists(_))
+            | Self::Committed(CommitOutcome::Superseded(_))
+            | Self::Posted(PostOutcome::StaleEpoch(_))
+            | Self::Left(PostOutcome::StaleEpoch(_))
+            | Self::Account(_)
+            | Self::Stock(_)
+            | Self::Packages(_)
+            | Self::Tree(_)
+            | Self::RejoinInfo(_)
+            | Self::Memberships(_)
+            | Self::ManifestUpdated { .. } => None,
+        }
+    }
 }
 
 /// Why a request was made.

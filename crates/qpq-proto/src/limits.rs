@@ -54,6 +54,8 @@ pub const RECEIPT_TARGETS: usize = 1000;
 pub const FILE: usize = 2 * 1024 * 1024 * 1024;
 /// Files that one message may refer to.
 pub const POST_BLOBS: usize = 16;
+/// What a device has sent over one connection and may get back as an echo.
+pub const ECHOES: usize = 64;
 /// Entries in one push.
 pub const PUSH_ENTRIES: usize = 256;
 /// Positions in one acknowledgement or heartbeat: the logs that one device may follow.

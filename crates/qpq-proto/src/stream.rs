@@ -83,24 +83,48 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads it from the wire.
+    /// Reads it from the wire. An echo has no payload.
     pub fn read(reader: stream_capnp::entry::Reader<'_>) -> Result<Self, Malformed> {
+        Self::read_or_echo(reader, |_| None)
+    }
+
+    /// The same; `sent` gives the payload of an echo, which this end has sent over the connection.
+    pub fn read_or_echo(
+        reader: stream_capnp::entry::Reader<'_>,
+        sent: impl FnOnce(ContentHash) -> Option<Vec<u8>>,
+    ) -> Result<Self, Malformed> {
+        let payload = if reader.has_echo() {
+            let hash = ContentHash(read::array("entry.echo", reader.get_echo())?);
+            sent(hash).ok_or_else(|| Malformed::new("entry.echo", "is of something that was not sent"))?
+        } else {
+            read::some_bytes("entry.payload", reader.get_payload(), limits::HANDSHAKE)?
+        };
         Ok(Self {
             log: LogId::read(reader.get_log()?)?,
             seq: Seq(reader.get_seq()),
             at: Timestamp(reader.get_at_ms()),
             kind: reader.get_kind()?.into(),
-            payload: read::some_bytes("entry.payload", reader.get_payload(), limits::HANDSHAKE)?,
+            payload,
         })
     }
 
     /// Writes it to the wire.
     pub fn write(&self, mut builder: stream_capnp::entry::Builder<'_>) {
+        self.write_head(builder.reborrow());
+        builder.set_payload(&self.payload);
+    }
+
+    /// Writes it to the wire with the hash of its payload alone, for the device that has sent it.
+    pub fn write_echo(&self, mut builder: stream_capnp::entry::Builder<'_>, hash: ContentHash) {
+        self.write_head(builder.reborrow());
+        builder.set_echo(&hash.0);
+    }
+
+    fn write_head(&self, mut builder: stream_capnp::entry::Builder<'_>) {
         self.log.write(builder.reborrow().init_log());
         builder.set_seq(self.seq.0);
         builder.set_at_ms(self.at.0);
         builder.set_kind(self.kind.into());
-        builder.set_payload(&self.payload);
     }
 }
 

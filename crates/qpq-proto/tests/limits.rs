@@ -246,6 +246,12 @@ fn logs_and_positions() {
         let entry = Entry { log: inbox, seq, at, kind, payload: vec![0; n] };
         through::<stream_capnp::entry::Owned, _>(|builder| entry.write(builder), Entry::read)
     });
+    exactly("entry.echo", 32, |n| {
+        through::<stream_capnp::entry::Owned, _>(
+            |mut builder: stream_capnp::entry::Builder<'_>| builder.set_echo(&vec![0; n]),
+            |reader| Entry::read_or_echo(reader, |_| Some(vec![1])),
+        )
+    });
     exactly("log.group", 16, |n| {
         let fill = |mut builder: stream_capnp::log_id::Builder<'_>| builder.set_group(&vec![0; n]);
         through::<stream_capnp::log_id::Owned, _>(fill, LogId::read)

@@ -10,7 +10,7 @@ use qpq_proto::code::{Code, Refusal};
 use qpq_proto::content::{Attachment, Body, Content, ReceiptKind, WelcomeBundle};
 use qpq_proto::generated::{gateway_capnp, groups_capnp, ids_capnp, keys_capnp, stream_capnp};
 use qpq_proto::groups::{Commit, GroupKind, GroupState, Head, NewGroup, Post, SealedWelcome, Who};
-use qpq_proto::ids::{BlobId, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
+use qpq_proto::ids::{BlobId, ContentHash, DeviceId, Epoch, GroupId, IdentityId, MessageId, Seq};
 use qpq_proto::keys::{
     DeviceRecord, ML_DSA_65_PUBLIC, ML_DSA_65_SIGNATURE, ManifestBody, SignedManifest, X_WING_PUBLIC,
 };
@@ -208,7 +208,16 @@ fn wire_messages_keep_their_bytes() {
     check(
         "entry",
         &built::<stream_capnp::entry::Owned>(|b| entry.write(b)),
-        "000000000b00000000000000030002000200000000000000030000000000000002000000000000000400000001000100110000002a00000001000000000000000100000082000000010101010101010101010101010101010404040404000000",
+        "000000000c00000000000000030003000200000000000000030000000000000002000000000000000800000001000100150000002a000000000000000000000001000000000000000100000082000000010101010101010101010101010101010404040404000000",
+    );
+    let older = "000000000b00000000000000030002000200000000000000030000000000000002000000000000000400000001000100110000002a00000001000000000000000100000082000000010101010101010101010101010101010404040404000000";
+    let older = hex::decode(older).expect("hexadecimal");
+    let older = capnp::serialize::read_message_from_flat_slice(&mut &*older, Default::default()).expect("a message");
+    assert_eq!(Entry::read(older.get_root().expect("a root")).as_ref(), Ok(&entry), "of before there were echoes");
+    check(
+        "echo",
+        &built::<stream_capnp::entry::Owned>(|b| entry.write_echo(b, ContentHash([8; 32]))),
+        "000000000f000000000000000300030002000000000000000300000000000000020000000000000008000000010001000000000000000000110000000201000001000000000000000100000082000000010101010101010101010101010101010808080808080808080808080808080808080808080808080808080808080808",
     );
     let heads = |b: stream_capnp::event_sink::heartbeat_params::Builder<'_>| {
         Position::write_list(&positions, b.init_heads(2));

@@ -26,6 +26,21 @@ pub enum Called {
 
 /// Sends the call before it returns, so that calls leave in the order of their requests; the future is the answer.
 pub fn call(session: &Session, request: &Request) -> LocalBoxFuture<'static, Called> {
+    let kept = request.comes_back().and_then(|(group, payload)| session.sent.keep(group, payload));
+    let answer = send(session, request, kept.is_some());
+    let Some(hash) = kept else { return answer };
+    let sent = session.sent.clone();
+    Box::pin(async move {
+        let called = answer.await;
+        if let Called::Answered(result) = &called {
+            sent.answered(hash, result.as_ref().ok().and_then(Reply::accepted));
+        }
+        called
+    })
+}
+
+/// `keeps`: what comes back of it may come back as an echo.
+fn send(session: &Session, request: &Request, keeps: bool) -> LocalBoxFuture<'static, Called> {
     macro_rules! answer {
         ($call:expr, |$reader:ident| $read:expr) => {{
             let sent = $call.send();
@@ -69,18 +84,21 @@ pub fn call(session: &Session, request: &Request) -> LocalBoxFuture<'static, Cal
         Request::Create(new) => {
             let mut call = session.groups.create_request();
             new.write(call.get().init_group());
+            call.get().set_keeps(keeps);
             answer!(call, |reply| created(reply))
         }
         Request::Commit { group, commit } => {
             let mut call = session.groups.commit_request();
             call.get().set_group(&group.0);
             commit.write(call.get().init_commit());
+            call.get().set_keeps(keeps);
             answer!(call, |reply| committed(reply))
         }
         Request::Post { group, post } => {
             let mut call = session.groups.post_request();
             call.get().set_group(&group.0);
             post.write(call.get().init_post());
+            call.get().set_keeps(keeps);
             answer!(call, |reply| posted(reply).map(|outcome| outcome.map(Reply::Posted)))
         }
         Request::Leave { group, epoch, proposal } => {
@@ -88,6 +106,7 @@ pub fn call(session: &Session, request: &Request) -> LocalBoxFuture<'static, Cal
             call.get().set_group(&group.0);
             call.get().set_epoch(epoch.0);
             call.get().set_proposal(proposal);
+            call.get().set_keeps(keeps);
             answer!(call, |reply| posted(reply).map(|outcome| outcome.map(Reply::Left)))
         }
         Request::RejoinInfo(group) => {

@@ -5,6 +5,7 @@ mod blobs;
 mod call;
 mod link;
 mod own_account;
+mod sent;
 mod sink;
 
 use qpq_io::rpc::connect::ClientConnection;
@@ -20,7 +21,9 @@ pub use blobs::{BlobAnswer, BlobCall, blob_call};
 pub use call::{Called, call};
 pub use link::{link_put, link_take};
 pub use own_account::{Kept, change_password, delete, finish_recovery, recover, set_recovery};
-pub use sink::{Incoming, Sink, acknowledge, open, subscribe, whisper};
+pub use sink::{Incoming, acknowledge, open, subscribe, whisper};
+
+use sent::Sent;
 
 /// The server's end of the stream.
 pub type StreamClient = qpq_proto::generated::stream_capnp::stream::Client;
@@ -48,6 +51,7 @@ pub struct Session {
     pub delivery: qpq_proto::generated::stream_capnp::delivery::Client,
     pub blobs: qpq_proto::generated::blobs_capnp::blobs::Client,
     pub account: qpq_proto::generated::account_capnp::own_account::Client,
+    sent: Sent,
 }
 
 impl Session {
@@ -59,6 +63,7 @@ impl Session {
             delivery: reader.get_delivery()?,
             blobs: reader.get_blobs()?,
             account: reader.get_account()?,
+            sent: Sent::default(),
         })
     }
 }
@@ -74,6 +79,7 @@ pub fn deaf() -> (Session, StreamClient) {
         delivery: capnp_rpc::new_future_client(pending()),
         blobs: capnp_rpc::new_future_client(pending()),
         account: capnp_rpc::new_future_client(pending()),
+        sent: Sent::default(),
     };
     (session, capnp_rpc::new_future_client(pending()))
 }

@@ -9,6 +9,7 @@ use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
 use qpq_proto::{Malformed, limits, read};
 use tokio::sync::{mpsc, oneshot};
 
+use super::sent::Sent;
 use super::{Session, offline};
 use crate::Error;
 
@@ -26,16 +27,12 @@ pub enum Incoming {
 }
 
 /// Our end of the stream.
-pub struct Sink {
+struct Sink {
     incoming: mpsc::UnboundedSender<Incoming>,
+    sent: Sent,
 }
 
 impl Sink {
-    /// Hands everything on to `incoming`. The server's window bounds what can be waiting in it.
-    pub fn new(incoming: mpsc::UnboundedSender<Incoming>) -> Self {
-        Self { incoming }
-    }
-
     fn hand_on(&self, incoming: Incoming) -> Result<(), capnp::Error> {
         self.incoming.send(incoming).map_err(|_| capnp::Error::disconnected("the client is closing".into()))
     }
@@ -46,7 +43,9 @@ impl event_sink::Server for Sink {
         let params = params.get()?;
         let list = params.get_entries()?;
         read::count("push.entries", list.len(), limits::PUSH_ENTRIES)?;
-        let entries = list.iter().map(Entry::read).collect::<Result<Vec<_>, Malformed>>()?;
+        let entry = |reader| Entry::read_or_echo(reader, |hash| self.sent.take(hash));
+        let entries = list.iter().map(entry).collect::<Result<Vec<_>, Malformed>>()?;
+        self.sent.came(&entries);
         let (stored, when_stored) = oneshot::channel();
         self.hand_on(Incoming::Entries(entries, stored))?;
         match params.get_caught_up() {
@@ -93,13 +92,10 @@ impl event_sink::Server for Sink {
     }
 }
 
-/// Opens the stream.
-///
-/// # Errors
-/// Offline.
-pub fn open(session: &Session, sink: Sink) -> stream::Client {
+/// Opens the stream, and hands everything that comes on to `incoming`. The server's window bounds what can be waiting in it.
+pub fn open(session: &Session, incoming: mpsc::UnboundedSender<Incoming>) -> stream::Client {
     let mut request = session.delivery.open_request();
-    request.get().set_sink(capnp_rpc::new_client(sink));
+    request.get().set_sink(capnp_rpc::new_client(Sink { incoming, sent: session.sent.clone() }));
     request.get().set_in_push(true);
     // Pipelined: the first subscription leaves without waiting for the answer.
     request.send().pipeline.get_stream()

@@ -14,6 +14,7 @@ use qpq_proto::limits;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::echoes::{Echoes, Expected};
 use crate::service::{AsOf, Caller, Service, SessionEnd};
 
 /// Counts what the transport hears of the other end, below all messages.
@@ -32,6 +33,7 @@ pub struct Connection {
     end: Cell<Option<&'static str>>,
     ending: Notify,
     pump: RefCell<Option<AbortOnDrop>>,
+    echoes: RefCell<Echoes>,
     /// Which one it is of all since the start, for the log.
     number: u64,
     requests: Cell<u64>,
@@ -60,6 +62,7 @@ impl Connection {
             end: Cell::default(),
             ending: Notify::new(),
             pump: RefCell::default(),
+            echoes: RefCell::default(),
             number: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             requests: Cell::default(),
             calls: Cell::default(),
@@ -125,6 +128,16 @@ impl Connection {
     /// Replaces the task that feeds the device's stream; the one before stops at once.
     pub fn set_pump(&self, pump: Option<JoinHandle<()>>) {
         *self.pump.borrow_mut() = pump.map(AbortOnDrop);
+    }
+
+    /// What may go back as its hash alone.
+    pub fn echoes(&self) -> &RefCell<Echoes> {
+        &self.echoes
+    }
+
+    /// The device keeps a payload until it comes back.
+    pub fn expect_echo(&self, payload: &[u8]) -> Expected<'_> {
+        Expected::new(&self.echoes, payload)
     }
 
     /// Lets go of everything that might hold this connection.

@@ -28,12 +28,13 @@ impl delivery::Server for Delivery {
         let (sink, in_push) = (params.get_sink()?, params.get_in_push());
         // A device that opens twice on one connection means the second one.
         connection.set_pump(None);
+        connection.echoes().borrow_mut().clear();
         let opened = call(connection, "delivery.open", async { Ok(connection.service().open_stream(caller)) }).await;
         let (handle, source) = opened.map_err(exception)?;
         let end = {
             let connection = connection.clone();
             async move {
-                let run = pump::run(source, sink, in_push, connection.signs_of_life());
+                let run = pump::run(source, sink, in_push, &connection);
                 connection.end(AssertUnwindSafe(run).catch_unwind().await.unwrap_or("the stream failed"));
             }
         };

@@ -9,6 +9,7 @@ use qpq_proto::ids::{Epoch, GroupId};
 use qpq_proto::{limits, read};
 
 use super::call::{call, readable};
+use super::echoes::settle;
 use super::session::Right;
 
 pub struct Groups(pub Rc<Right>);
@@ -21,8 +22,13 @@ impl groups::Server for Groups {
     ) -> Result<(), capnp::Error> {
         let Right { connection, caller } = &*self.0;
         let outcome = call(connection, "groups.create", async {
-            let new = NewGroup::read(readable(readable(params.get())?.get_group())?)?;
-            Box::pin(connection.service().create_group(caller, new)).await
+            let params = readable(params.get())?;
+            let new = NewGroup::read(readable(params.get_group())?)?;
+            let expected =
+                new.first.as_ref().filter(|_| params.get_keeps()).map(|first| connection.expect_echo(&first.commit));
+            let outcome = Box::pin(connection.service().create_group(caller, new)).await?;
+            settle(expected, matches!(outcome, CreateOutcome::Created { .. }));
+            Ok(outcome)
         })
         .await;
         let mut reply = results.get().init_reply();
@@ -44,7 +50,10 @@ impl groups::Server for Groups {
             let params = readable(params.get())?;
             let group = GroupId(read::array("group", params.get_group())?);
             let new = Commit::read(readable(params.get_commit())?)?;
-            Box::pin(connection.service().commit(caller, group, new)).await
+            let expected = params.get_keeps().then(|| connection.expect_echo(&new.commit));
+            let outcome = Box::pin(connection.service().commit(caller, group, new)).await?;
+            settle(expected, matches!(outcome, CommitOutcome::Accepted(_)));
+            Ok(outcome)
         })
         .await;
         let mut reply = results.get().init_reply();
@@ -66,7 +75,10 @@ impl groups::Server for Groups {
             let params = readable(params.get())?;
             let group = GroupId(read::array("group", params.get_group())?);
             let post = Post::read(readable(params.get_post())?)?;
-            connection.service().post(caller, group, post).await
+            let expected = params.get_keeps().then(|| connection.expect_echo(&post.payload));
+            let outcome = connection.service().post(caller, group, post).await?;
+            settle(expected, matches!(outcome, PostOutcome::Accepted(_)));
+            Ok(outcome)
         })
         .await;
         write_post(outcome, results.get().init_reply());
@@ -100,7 +112,11 @@ impl groups::Server for Groups {
             let params = readable(params.get())?;
             let group = GroupId(read::array("group", params.get_group())?);
             let proposal = read::some_bytes("proposal", params.get_proposal(), limits::POST)?;
-            Box::pin(connection.service().leave(caller, group, Epoch(params.get_epoch()), proposal)).await
+            let expected = params.get_keeps().then(|| connection.expect_echo(&proposal));
+            let leave = connection.service().leave(caller, group, Epoch(params.get_epoch()), proposal);
+            let outcome = Box::pin(leave).await?;
+            settle(expected, matches!(outcome, PostOutcome::Accepted(_)));
+            Ok(outcome)
         })
         .await;
         write_post(outcome, results.get().init_reply());

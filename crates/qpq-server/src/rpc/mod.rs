@@ -2,6 +2,7 @@
 
 mod call;
 mod connection;
+mod echoes;
 mod handler;
 
 mod gateway;

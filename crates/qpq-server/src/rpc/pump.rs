@@ -8,21 +8,21 @@ use qpq_proto::generated::stream_capnp::event_sink;
 use qpq_proto::stream::Position;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::connection::SignsOfLife;
+use super::connection::{Connection, SignsOfLife};
 use crate::service::stream::{Delivery, Pump, StreamEnd};
 
 /// Runs until the stream ends; answers why, which ends the connection. `in_push`: whether the device understands that a push
 /// is the last one for now.
-pub async fn run(source: Pump, sink: event_sink::Client, in_push: bool, signs_of_life: SignsOfLife) -> &'static str {
-    let heads = source.heads();
+pub async fn run(source: Pump, sink: event_sink::Client, in_push: bool, connection: &Connection) -> &'static str {
+    let (heads, signs_of_life) = (source.heads(), connection.signs_of_life());
     tokio::select! {
-        reason = deliver(source, &sink, in_push) => reason,
+        reason = deliver(source, &sink, in_push, connection) => reason,
         reason = beat(&sink, || heads.positions(), &RHYTHM) => reason,
         reason = listen(&signs_of_life, &RHYTHM) => reason,
     }
 }
 
-async fn deliver(mut source: Pump, sink: &event_sink::Client, in_push: bool) -> &'static str {
+async fn deliver(mut source: Pump, sink: &event_sink::Client, in_push: bool, connection: &Connection) -> &'static str {
     // Oldest first. The device may take its time to answer them while entries go on.
     let mut notices: VecDeque<Promise<(), capnp::Error>> = VecDeque::new();
     loop {
@@ -52,7 +52,11 @@ async fn deliver(mut source: Pump, sink: &event_sink::Client, in_push: bool) -> 
                 }
                 let mut list = request.get().init_entries(entries.len() as u32);
                 for (index, entry) in (0..).zip(&entries) {
-                    entry.write(list.reborrow().get(index));
+                    let (builder, echo) = (list.reborrow().get(index), connection.echoes().borrow_mut().take(entry));
+                    match echo {
+                        Some(hash) => entry.write_echo(builder, hash),
+                        None => entry.write(builder),
+                    }
                 }
                 if request.send().await.is_err() {
                     return SINK_FAILED;

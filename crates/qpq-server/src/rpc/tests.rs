@@ -16,6 +16,7 @@ use qpq_proto::generated::groups_capnp::{create_reply, post_reply};
 use qpq_proto::generated::session_capnp::session;
 use qpq_proto::generated::stream_capnp::{event_sink, stream, subscribe_reply};
 use qpq_proto::groups::{GroupKind, NewGroup, Post};
+use qpq_proto::ids::ContentHash;
 use qpq_proto::stream::{Entry, LogId};
 use qpq_trust::opaque::{OpaqueSuite, Stretch, identifiers};
 use tls_codec::Serialize as _;
@@ -28,6 +29,7 @@ use crate::{Config, RunningServer, Server};
 #[derive(Debug, PartialEq)]
 enum Event {
     Entry(u64, String),
+    Echo(ContentHash),
     CaughtUp(u32),
     CaughtUpInPush(u32),
     KeyPackagesLow(u32),
@@ -39,8 +41,11 @@ impl event_sink::Server for Sink {
     async fn push(self: Rc<Self>, params: event_sink::PushParams) -> Result<(), capnp::Error> {
         let params = params.get()?;
         for entry in params.get_entries()? {
-            let entry = Entry::read(entry)?;
-            let _ = self.0.send(Event::Entry(entry.seq.0, format!("{:?}", entry.kind)));
+            let event = match entry.has_echo() {
+                true => Event::Echo(entry.get_echo()?.try_into().unwrap()),
+                false => Entry::read(entry).map(|entry| Event::Entry(entry.seq.0, format!("{:?}", entry.kind)))?,
+            };
+            let _ = self.0.send(event);
         }
         if params.get_caught_up() > 0 {
             let _ = self.0.send(Event::CaughtUpInPush(params.get_caught_up()));
@@ -188,20 +193,24 @@ async fn create_notepad<'d>(session: session::Reader<'_>, device: &'d Device, id
     assert!(matches!(reply.which().unwrap(), create_reply::Created(0)));
 
     let mut group = group;
-    let message = group.mls.create_message(&device.provider, &device.signer, b"note").unwrap();
-    let post = Post {
-        epoch: group.epoch(),
-        payload: message.tls_serialize_detached().unwrap(),
-        expires_at: None,
-        blobs: vec![],
-    };
+    assert_eq!(post_note(session, &mut group, false).await.1, 1);
+    group
+}
+
+/// What was posted, and where the server has put it.
+async fn post_note(session: session::Reader<'_>, group: &mut Group<'_>, keeps: bool) -> (ContentHash, u64) {
+    let message = group.mls.create_message(&group.device.provider, &group.device.signer, b"note").unwrap();
+    let payload = message.tls_serialize_detached().unwrap();
+    let hash = ContentHash::of(&payload);
+    let post = Post { epoch: group.epoch(), payload, expires_at: None, blobs: vec![] };
     let mut request = session.get_groups().unwrap().post_request();
     request.get().set_group(&group.id.0);
+    request.get().set_keeps(keeps);
     post.write(request.get().init_post());
     let response = request.send().promise.await.unwrap();
     let reply = response.get().unwrap().get_reply().unwrap();
-    assert!(matches!(reply.which().unwrap(), post_reply::Accepted(1)));
-    group
+    let post_reply::Accepted(seq) = reply.which().unwrap() else { panic!("not accepted") };
+    (hash, seq)
 }
 
 #[test]
@@ -229,6 +238,34 @@ fn from_registration_to_delivery_and_back_again() {
         assert_eq!(soon(subscribe(&stream, LogId::Group(group))).await, 1);
         assert_eq!(soon(events.recv()).await, Some(Event::Entry(1, "Message".into())));
         assert_eq!(soon(events.recv()).await, Some(Event::CaughtUpInPush(2)));
+    });
+}
+
+#[test]
+fn what_a_device_keeps_comes_back_as_its_hash_as_long_as_the_connection_lives() {
+    with_server(async |server| {
+        let alice = Device::new("alice");
+        let first = connect(server).await;
+        let session = soon(first.register(&alice)).await;
+        let (stream, mut events) = soon(open_in(session, true)).await;
+        let mut group = soon(create_notepad(session, &alice, 1)).await;
+        soon(subscribe(&stream, LogId::Group(group.id))).await;
+        assert_eq!(soon(events.recv()).await, Some(Event::Entry(1, "Message".into())), "a device that keeps nothing");
+        assert_eq!(soon(events.recv()).await, Some(Event::CaughtUpInPush(1)));
+        let (hash, _) = soon(post_note(session, &mut group, true)).await;
+        assert_eq!(soon(events.recv()).await, Some(Event::Echo(hash)));
+        soon(subscribe(&stream, LogId::Group(group.id))).await;
+        assert_eq!(soon(events.recv()).await, Some(Event::Entry(1, "Message".into())));
+        assert_eq!(soon(events.recv()).await, Some(Event::Entry(2, "Message".into())), "read again, it comes whole");
+
+        let second = connect(server).await;
+        let session = soon(second.resume(&alice)).await;
+        soon(post_note(session, &mut group, true)).await;
+        let (stream, mut events) = soon(open_in(session, true)).await;
+        soon(subscribe(&stream, LogId::Group(group.id))).await;
+        for seq in 1..=3 {
+            assert_eq!(soon(events.recv()).await, Some(Event::Entry(seq, "Message".into())), "of before the stream");
+        }
     });
 }
 
