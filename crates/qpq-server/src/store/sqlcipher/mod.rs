@@ -141,6 +141,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "log", sql: include_str!("migrations/0003_log.sql") },
     Migration { version: 4, name: "blobs", sql: include_str!("migrations/0004_blobs.sql") },
     Migration { version: 5, name: "recovery", sql: include_str!("migrations/0005_recovery.sql") },
+    Migration { version: 6, name: "inbox", sql: include_str!("migrations/0006_inbox.sql") },
 ];
 
 impl From<DbError> for StoreError {
