@@ -8,6 +8,7 @@ pub mod pin;
 pub mod tls;
 
 mod close;
+pub mod receive_buffer;
 mod transport;
 
 pub mod connect;

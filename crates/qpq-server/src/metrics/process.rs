@@ -1,10 +1,12 @@
 //! The process as the operating system sees it, under the names that all exporters use. Linux only; elsewhere it is zero.
 
+use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{Counter, Gauge, IntGauge};
+use prometheus::{Counter, Gauge, IntCounter, IntGauge};
 
 use super::declare::Declare;
 use super::number;
@@ -18,6 +20,7 @@ pub struct Process {
     most_files: IntGauge,
     threads: IntGauge,
     start: Gauge,
+    datagrams_dropped: IntCounter,
 }
 
 impl Process {
@@ -32,6 +35,10 @@ impl Process {
             most_files: new.gauge("process_max_fds", "Most file descriptors that the process may have."),
             threads: new.gauge("process_threads", "Threads of the process."),
             start: new.float_gauge("process_start_time_seconds", "When the process started, as Unix time."),
+            datagrams_dropped: new.counter(
+                "qpq_datagrams_dropped_total",
+                "Datagrams that came faster than they were read, so that the kernel dropped them.",
+            ),
         };
         process.start.set(started());
         process
@@ -47,7 +54,12 @@ impl Process {
             counter.inc_by((stat.cpu_ticks as f64 / TICKS_PER_SECOND - counter.get()).max(0.0));
         }
         if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            self.open_files.set(number(open.count()));
+            let open: Vec<_> = open.map(|file| file.and_then(|file| fs::read_link(file.path()))).collect();
+            self.open_files.set(number(open.len()));
+            let sockets: HashSet<u64> = open.iter().flatten().filter_map(|file| socket_number(file)).collect();
+            let tables = ["/proc/self/net/udp", "/proc/self/net/udp6"].map(fs::read_to_string);
+            let dropped: u64 = tables.iter().flatten().map(|table| datagrams_dropped(table, &sockets)).sum();
+            self.datagrams_dropped.inc_by(dropped.saturating_sub(self.datagrams_dropped.get()));
         }
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
         if let Some(most) = most_open_files(&limits) {
@@ -83,6 +95,22 @@ impl Stat {
             resident_pages: field(21)?,
         })
     }
+}
+
+/// The number of a socket, from what its file descriptor links to: `socket:[4711]`.
+fn socket_number(link: &Path) -> Option<u64> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// What was dropped at these sockets, according to a table of all sockets: the inode is in the tenth column, the drops are in
+/// the last one.
+fn datagrams_dropped(table: &str, sockets: &HashSet<u64>) -> u64 {
+    let dropped = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_ours = fields.get(9)?.parse().is_ok_and(|inode| sockets.contains(&inode));
+        fields.last()?.parse::<u64>().ok().filter(|_| is_ours)
+    };
+    table.lines().filter_map(dropped).sum()
 }
 
 fn most_open_files(limits: &str) -> Option<i64> {
@@ -121,6 +149,39 @@ mod tests {
             Stat { cpu_ticks: 300, threads: 9, start_ticks: 1234, virtual_bytes: 5_000_000, resident_pages: 300 };
         assert_eq!(Stat::parse(text), Some(stat));
         assert_eq!(Stat::parse("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn only_what_is_dropped_at_own_sockets_counts() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+                     1: 0100007F:1B58 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0000000000000000 5\n\
+                     2: 0100007F:1B58 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0000000000000000 7\n\
+                     3: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4713 2 0000000000000000 90\n";
+        let ours = ["socket:[4711]", "socket:[4712]", "/dev/null", "pipe:[4713]"].iter();
+        let ours: HashSet<u64> = ours.filter_map(|link| socket_number(Path::new(link))).collect();
+        assert_eq!(datagrams_dropped(table, &ours), 12);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_says_what_it_drops() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = socket.local_addr().unwrap();
+        let process = Process::declare(&mut Declare::default());
+        let dropped = || {
+            process.refresh();
+            process.datagrams_dropped.get()
+        };
+        // Nobody reads them, so that the buffer is full some time, however large.
+        for _ in 0..100 {
+            (0..1000).for_each(|_| drop(socket.send_to(&[0; 1000], to)));
+            if dropped() >= 1000 {
+                break;
+            }
+        }
+        let before = dropped();
+        assert!(before >= 1000);
+        assert!(dropped() < 2 * before, "counted once");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Bare QUIC as the limit: quinn with the same key exchange, in a process of its own, and nothing of ours above it.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use qpq_io::rpc::receive_buffer;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig};
+use quinn::{Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime, TransportConfig};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
@@ -57,7 +58,7 @@ impl Peer {
 
     /// Connects from a socket of its own, as our clients do.
     pub async fn connect(&self) -> Result<(Endpoint, Connection)> {
-        let endpoint = Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into())?;
+        let endpoint = endpoint(None, Ipv4Addr::UNSPECIFIED)?;
         let connection = endpoint.connect_with(self.config.clone(), self.address, NAME)?.await?;
         Ok((endpoint, connection))
     }
@@ -84,7 +85,7 @@ pub fn serve() -> Result<()> {
         let pair = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
         let certificate = pair.cert.der().clone();
         let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
-        let endpoint = Endpoint::server(server_config(certificate.clone(), key)?, (Ipv4Addr::LOCALHOST, 0).into())?;
+        let endpoint = endpoint(Some(server_config(certificate.clone(), key)?), Ipv4Addr::LOCALHOST)?;
         println!("{}", endpoint.local_addr()?);
         println!("{}", certificate.iter().map(u8::to_string).collect::<Vec<_>>().join(","));
         std::thread::spawn(|| {
@@ -156,6 +157,13 @@ async fn answer(mut sender: SendStream, mut receiver: RecvStream, listeners: Lis
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768], ..aws_lc_rs::default_provider() })
+}
+
+/// With as much room for datagrams as ours have.
+fn endpoint(server: Option<quinn::ServerConfig>, address: Ipv4Addr) -> Result<Endpoint> {
+    let socket = UdpSocket::bind((address, 0))?;
+    receive_buffer::widen(&socket)?;
+    Ok(Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))?)
 }
 
 fn server_config(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Result<quinn::ServerConfig> {

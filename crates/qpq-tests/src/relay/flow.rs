@@ -1,6 +1,6 @@
 //! The packets of one client, both ways.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::UdpSocket;
@@ -20,7 +20,7 @@ impl Flow {
     /// Runs until `packets`, which come from the client, end.
     pub async fn run(self, mut packets: mpsc::UnboundedReceiver<Vec<u8>>) {
         let mut address_changes = self.sky.address_changes();
-        let mut towards_server = self.open().await;
+        let mut towards_server = open();
         let mut buffer = vec![0; LARGEST_DATAGRAM];
         loop {
             tokio::select! {
@@ -37,14 +37,10 @@ impl Flow {
                     if changed.is_err() {
                         return;
                     }
-                    towards_server = self.open().await;
+                    towards_server = open();
                 }
             }
         }
-    }
-
-    async fn open(&self) -> Arc<UdpSocket> {
-        Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has a free port"))
     }
 
     /// Sends as many copies as the weather allows, each when it allows.
@@ -59,4 +55,8 @@ impl Flow {
             });
         }
     }
+}
+
+fn open() -> Arc<UdpSocket> {
+    super::socket().expect("loopback has a free port")
 }

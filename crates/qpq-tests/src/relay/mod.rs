@@ -5,11 +5,13 @@ mod flow;
 mod weather;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
+use qpq_io::rpc::receive_buffer;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,7 +35,7 @@ impl Relay {
     pub fn start(server: &str, seed: u64) -> Result<Self> {
         let server: SocketAddr = server.parse().context("the server's address")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = Arc::new(runtime.block_on(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))?);
+        let listener = runtime.block_on(async { socket() })?;
         let address = listener.local_addr()?.to_string();
         let sky = Arc::new(Sky::new(seed));
         let (stop, stopped) = oneshot::channel();
@@ -110,6 +112,14 @@ async fn relay(listener: Arc<UdpSocket>, server: SocketAddr, sky: Arc<Sky>) {
         });
         let _ = flow.send(buffer[..length].to_vec());
     }
+}
+
+/// One that drops nothing by itself: that is for the weather.
+fn socket() -> io::Result<Arc<UdpSocket>> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    receive_buffer::widen(&socket)?;
+    socket.set_nonblocking(true)?;
+    Ok(Arc::new(UdpSocket::from_std(socket)?))
 }
 
 const LARGEST_DATAGRAM: usize = 65_536;

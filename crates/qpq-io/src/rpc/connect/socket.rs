@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
+use crate::rpc::receive_buffer;
+
 /// Packets for which each of quinn's buffers has room.
 const SEGMENTS: usize = 8;
 
@@ -32,7 +34,9 @@ struct Arrived {
 impl ClientSocket {
     /// Takes any free port. Needs a tokio runtime.
     pub(super) fn bind(local: SocketAddr) -> io::Result<Arc<Self>> {
-        let inner = TokioRuntime.wrap_udp_socket(std::net::UdpSocket::bind(local)?)?;
+        let socket = std::net::UdpSocket::bind(local)?;
+        receive_buffer::widen(&socket)?;
+        let inner = TokioRuntime.wrap_udp_socket(socket)?;
         Ok(Arc::new(Self { inner, arrived: Mutex::new(Arrived::nothing()) }))
     }
 }

@@ -12,6 +12,7 @@ use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
 use super::exchange::Exchange;
 use super::identifiers::Seat;
+use crate::rpc::receive_buffer;
 
 /// Packets that one system call sends to one client. quinn keeps a buffer for as many for every connection, idle or not:
 /// its own ten would be 14 KiB each, and more than four hardly make the calls cheaper.
@@ -25,6 +26,16 @@ const MOST_SEGMENTS: usize = 4;
 pub(super) fn bind(listen: SocketAddr, sockets: usize) -> io::Result<Vec<std::net::UdpSocket>> {
     let mut bound = vec![std::net::UdpSocket::bind(listen)?];
     share(&mut bound, sockets)?;
+    for socket in &bound {
+        let granted = receive_buffer::widen(socket)?;
+        if granted < receive_buffer::WANTED {
+            tracing::info!(
+                bytes = granted,
+                wanted = receive_buffer::WANTED,
+                "the system limits how many datagrams may wait; a busy server wants a larger net.core.rmem_max"
+            );
+        }
+    }
     Ok(bound)
 }
 
