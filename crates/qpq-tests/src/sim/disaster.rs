@@ -2,7 +2,7 @@
 //! member posts a commit that nobody can apply. Not everything that was promised can be kept then; what can is said where
 //! it is checked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use anyhow::Result;
 use qpq_core::request::Request;
@@ -37,6 +37,8 @@ pub struct Excuses {
     pub holes: BTreeMap<(usize, GroupId), (Seq, Seq)>,
     /// Commits that were spoilt on their way.
     pub poisoned: HashSet<ContentHash>,
+    /// Whether a commit is to be spoilt, by its hash before that: who repeats it sends the same once more.
+    spoils: HashMap<ContentHash, bool>,
     /// Devices that were set back.
     pub set_back: HashSet<usize>,
     /// The server was set back: positions in logs from before mean nothing any more.
@@ -57,12 +59,14 @@ impl Excuses {
 impl World {
     /// Spoils a commit, perhaps: its last bytes are the membership tag, which is for the members alone to check.
     pub(super) fn spoil(&mut self, request: &mut Request) {
-        if let Request::Commit { commit, .. } = request
-            && self.random.chance(self.plan.poisons)
+        let Request::Commit { commit, .. } = request else { return };
+        let (random, chance, excuses) = (&mut self.random, self.plan.poisons, &mut self.oracle.excuses);
+        let decided = excuses.spoils.entry(ContentHash::of(&commit.commit));
+        if *decided.or_insert_with(|| random.chance(chance))
             && let Some(last) = commit.commit.last_mut()
         {
             *last ^= 1;
-            self.oracle.excuses.poisoned.insert(ContentHash::of(&commit.commit));
+            excuses.poisoned.insert(ContentHash::of(&commit.commit));
             self.tell(format_args!("  the commit is spoilt"));
         }
     }
