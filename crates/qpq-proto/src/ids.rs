@@ -11,7 +11,7 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $length:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub struct $name(pub [u8; $length]);
+        pub struct $name(#[serde(with = "serde_bytes")] pub [u8; $length]);
 
         impl $name {
             /// The length in bytes.
