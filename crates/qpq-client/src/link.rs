@@ -234,7 +234,7 @@ impl Live {
                         self.send_waiting();
                     }
                     Some(Order::Subscribe { log, after, known }) => {
-                        let answer = wire::subscribe(&self.stream, log, after, &known);
+                        let answer = wire::subscribe(&self.session, &self.stream, log, after, &known);
                         self.subscriptions.push(Box::pin(async move { (log, after, answer.await) }));
                     }
                     Some(Order::Whisper { group, payload }) => {
@@ -256,6 +256,9 @@ impl Live {
                     let Some(arrived) = arrived else {
                         return End::Lost(Error::Offline("the server ended the stream".into()));
                     };
+                    if let Incoming::Broken(error) = &arrived {
+                        return End::Lost(Error::Offline(format!("the stream is broken: {error}")));
+                    }
                     silent_at = Instant::now() + self.silence;
                     self.held.push_back(arrived);
                     if let Err(error) = self.hand_on() {
@@ -322,6 +325,8 @@ impl Live {
             Incoming::Heartbeat(heads) => return self.progress.heartbeat(&heads),
             Incoming::KeyPackagesLow(left) => (self.news)(News::KeyPackagesLow(left)),
             Incoming::Whisper { group, payload } => (self.news)(News::Whisper { group, payload }),
+            // It does not wait for its turn.
+            Incoming::Broken(_) => {}
         }
         Ok(())
     }

@@ -25,32 +25,44 @@ struct Kept {
     payload: Vec<u8>,
     /// Where the server has put it.
     seq: Option<Seq>,
+    /// Calls with it that are not answered. One that is repeated may be refused after the first one was accepted.
+    calls: usize,
 }
 
 impl Sent {
     /// Keeps what is about to be sent to a group, if there is room; whether there is, the server has to be told.
     pub fn keep(&self, group: GroupId, payload: &[u8]) -> Option<ContentHash> {
         let state = &mut *self.0.borrow_mut();
+        let hash = ContentHash::of(payload);
+        if let Some(kept) = state.kept.get_mut(&hash) {
+            kept.calls += 1;
+            return Some(hash);
+        }
         if state.kept.len() >= limits::ECHOES || state.bytes + payload.len() > MOST_BYTES {
             return None;
         }
-        let hash = ContentHash::of(payload);
-        let kept = Kept { group, payload: payload.to_vec(), seq: None };
         state.bytes += payload.len();
-        if let Some(before) = state.kept.insert(hash, kept) {
-            state.bytes -= before.payload.len();
-        }
+        state.kept.insert(hash, Kept { group, payload: payload.to_vec(), seq: None, calls: 1 });
         Some(hash)
     }
 
-    /// The server has answered: it is in the log there, or will never be.
+    /// The server has answered a call: it is in the log there, or not by this call.
     pub fn answered(&self, hash: ContentHash, seq: Option<Seq>) {
         let state = &mut *self.0.borrow_mut();
         let Some(kept) = state.kept.get_mut(&hash) else { return };
-        kept.seq = seq;
+        kept.calls = kept.calls.saturating_sub(1);
+        kept.seq = kept.seq.or(seq);
         let reached = state.reached.get(&kept.group).copied().unwrap_or_default();
-        if seq.is_none_or(|seq| seq <= reached) {
+        let is_over = kept.seq.map_or(kept.calls == 0, |seq| seq <= reached);
+        if is_over {
             state.drop_kept(hash);
+        }
+    }
+
+    /// A log is followed anew, perhaps from further back.
+    pub fn follow(&self, log: LogId) {
+        if let LogId::Group(group) = log {
+            self.0.borrow_mut().reached.remove(&group);
         }
     }
 
@@ -135,6 +147,38 @@ mod tests {
         assert!(!is_empty(&sent), "nobody knows where it is");
         sent.answered(hash, Some(Seq(4)));
         assert!(is_empty(&sent));
+    }
+
+    #[test]
+    fn a_repetition_that_is_refused_takes_nothing_from_what_was_accepted() {
+        for accepted_first in [true, false] {
+            let sent = Sent::default();
+            let hash = sent.keep(GROUP, b"twice").expect("room");
+            assert_eq!(sent.keep(GROUP, b"twice"), Some(hash));
+            if accepted_first {
+                sent.answered(hash, Some(Seq(1)));
+            }
+            sent.answered(hash, None);
+            assert_eq!(sent.take(hash).as_deref(), Some(&b"twice"[..]));
+            assert!(is_empty(&sent));
+        }
+        let sent = Sent::default();
+        let hash = sent.keep(GROUP, b"twice").expect("room");
+        sent.keep(GROUP, b"twice");
+        sent.answered(hash, None);
+        assert!(!is_empty(&sent));
+        sent.answered(hash, None);
+        assert!(is_empty(&sent), "both were refused");
+    }
+
+    #[test]
+    fn what_comes_again_after_a_log_is_followed_anew_is_kept_for_that() {
+        let sent = Sent::default();
+        came(&sent, 5);
+        sent.follow(LogId::Group(GROUP));
+        let hash = sent.keep(GROUP, b"repeated").expect("room");
+        sent.answered(hash, Some(Seq(4)));
+        assert!(sent.take(hash).is_some());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Incoming {
         group: GroupId,
         payload: Vec<u8>,
     },
+    /// A push that makes no sense: nothing more can come.
+    Broken(Malformed),
 }
 
 /// Our end of the stream.
@@ -44,7 +46,13 @@ impl event_sink::Server for Sink {
         let list = params.get_entries()?;
         read::count("push.entries", list.len(), limits::PUSH_ENTRIES)?;
         let entry = |reader| Entry::read_or_echo(reader, |hash| self.sent.take(hash));
-        let entries = list.iter().map(entry).collect::<Result<Vec<_>, Malformed>>()?;
+        let entries = match list.iter().map(entry).collect::<Result<Vec<_>, Malformed>>() {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.hand_on(Incoming::Broken(error.clone()))?;
+                return Err(error.into());
+            }
+        };
         self.sent.came(&entries);
         let (stored, when_stored) = oneshot::channel();
         self.hand_on(Incoming::Entries(entries, stored))?;
@@ -106,11 +114,13 @@ pub fn open(session: &Session, incoming: mpsc::UnboundedSender<Incoming>) -> str
 /// # Errors
 /// Offline.
 pub fn subscribe(
+    session: &Session,
     stream: &stream::Client,
     log: LogId,
     after: Seq,
     known: &[Mark],
 ) -> impl Future<Output = Result<Result<Subscribed, Refusal>, Error>> + 'static + use<> {
+    session.sent.follow(log);
     let mut request = stream.subscribe_request();
     log.write(request.get().init_log());
     request.get().set_after(after.0);

@@ -9,24 +9,30 @@ use socket2::SockRef;
 /// to one message does not fit, and each datagram that is dropped costs its sender a timeout.
 pub const WANTED: usize = 4 * 1024 * 1024;
 
-/// Asks for [`WANTED`] bytes and answers how many the system grants (on Linux at most `net.core.rmem_max`). What a system has
-/// by itself is not made smaller.
+/// Asks for [`WANTED`] bytes, of which the system may grant less, and answers whether it grants them all. A buffer is never
+/// made smaller than it was.
 ///
 /// # Errors
-/// When the socket does not say.
-pub fn widen(socket: &UdpSocket) -> io::Result<usize> {
+/// When the socket does not say what it has.
+pub fn widen(socket: &UdpSocket) -> io::Result<bool> {
     let socket = SockRef::from(socket);
-    if granted(&socket)? < WANTED {
-        // Some systems refuse more than they have, others cut it down.
-        let _ = socket.set_recv_buffer_size(WANTED);
+    let granted = WANTED.min(most());
+    if booked(granted) > socket.recv_buffer_size()? {
+        // Some systems refuse what is more than they allow, others cut it down.
+        let _ = socket.set_recv_buffer_size(granted);
     }
-    granted(&socket)
+    Ok(socket.recv_buffer_size()? >= booked(WANTED))
 }
 
-fn granted(socket: &SockRef<'_>) -> io::Result<usize> {
-    let size = socket.recv_buffer_size()?;
-    // Linux doubles what it is asked for, for its own bookkeeping, and says so.
-    Ok(if cfg!(target_os = "linux") { size / 2 } else { size })
+/// What a socket has when it was granted so much: Linux doubles it, for its own bookkeeping.
+fn booked(granted: usize) -> usize {
+    if cfg!(target_os = "linux") { granted.saturating_mul(2) } else { granted }
+}
+
+/// What Linux grants at most; other systems do not say.
+fn most() -> usize {
+    let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").ok();
+    limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -36,14 +42,15 @@ mod tests {
     #[test]
     fn a_buffer_grows_as_far_as_the_system_allows() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let before = granted(&SockRef::from(&socket)).unwrap();
-        let after = widen(&socket).unwrap();
-        assert!(after >= before);
-        #[cfg(target_os = "linux")]
-        {
-            let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap();
-            assert_eq!(after, most.trim().parse::<usize>().unwrap().min(WANTED).max(before));
+        let size = || SockRef::from(&socket).recv_buffer_size().unwrap();
+        let before = size();
+        let is_all = widen(&socket).unwrap();
+        assert!(size() >= before);
+        if cfg!(target_os = "linux") {
+            assert_eq!(size(), booked(WANTED.min(most())).max(before));
         }
-        assert_eq!(widen(&socket).unwrap(), after);
+        assert_eq!(is_all, size() >= booked(WANTED));
+        let after = size();
+        assert_eq!((widen(&socket).unwrap(), size()), (is_all, after));
     }
 }

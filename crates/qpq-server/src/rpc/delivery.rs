@@ -59,6 +59,8 @@ impl stream::Server for Stream {
             let params = readable(params.get())?;
             let log = LogId::read(readable(params.get_log())?)?;
             let known = Mark::read_list(readable(params.get_known())?)?;
+            // What was repeated is read from the log a second time then, and the device may not have it any more.
+            self.connection.echoes().borrow_mut().clear();
             self.handle.subscribe(log, Seq(params.get_after()), known).await
         })
         .await;

@@ -16,7 +16,7 @@ use qpq_proto::generated::groups_capnp::{create_reply, post_reply};
 use qpq_proto::generated::session_capnp::session;
 use qpq_proto::generated::stream_capnp::{event_sink, stream, subscribe_reply};
 use qpq_proto::groups::{GroupKind, NewGroup, Post};
-use qpq_proto::ids::ContentHash;
+use qpq_proto::ids::{ContentHash, GroupId};
 use qpq_proto::stream::{Entry, LogId};
 use qpq_trust::opaque::{OpaqueSuite, Stretch, identifiers};
 use tls_codec::Serialize as _;
@@ -207,19 +207,23 @@ async fn create_notepad<'d>(session: session::Reader<'_>, device: &'d Device, id
 }
 
 /// What was posted, and where the server has put it.
-async fn post_note(session: session::Reader<'_>, group: &mut Group<'_>, keeps: bool) -> (ContentHash, u64) {
+async fn post_note(session: session::Reader<'_>, group: &mut Group<'_>, keeps: bool) -> (Post, u64) {
     let message = group.mls.create_message(&group.device.provider, &group.device.signer, b"note").unwrap();
     let payload = message.tls_serialize_detached().unwrap();
-    let hash = ContentHash::of(&payload);
     let post = Post { epoch: group.epoch(), payload, expires_at: None, blobs: vec![] };
+    let seq = send_post(session, group.id, &post, keeps).await;
+    (post, seq)
+}
+
+async fn send_post(session: session::Reader<'_>, group: GroupId, post: &Post, keeps: bool) -> u64 {
     let mut request = session.get_groups().unwrap().post_request();
-    request.get().set_group(&group.id.0);
+    request.get().set_group(&group.0);
     request.get().set_keeps(keeps);
     post.write(request.get().init_post());
     let response = request.send().promise.await.unwrap();
     let reply = response.get().unwrap().get_reply().unwrap();
     let post_reply::Accepted(seq) = reply.which().unwrap() else { panic!("not accepted") };
-    (hash, seq)
+    seq
 }
 
 #[test]
@@ -261,8 +265,9 @@ fn what_a_device_keeps_comes_back_as_its_hash_as_long_as_the_connection_lives() 
         let mut group = soon(create_notepad(session, &alice, 1)).await;
         soon(subscribe(&stream, LogId::Group(group.id))).await;
         assert_eq!(soon(next_entry(&mut events)).await, whole(1), "a device that keeps nothing");
-        let (hash, _) = soon(post_note(session, &mut group, true)).await;
-        assert_eq!(soon(next_entry(&mut events)).await, Event::Echo(hash));
+        let (post, _) = soon(post_note(session, &mut group, true)).await;
+        assert_eq!(soon(next_entry(&mut events)).await, Event::Echo(ContentHash::of(&post.payload)));
+        assert_eq!(soon(send_post(session, group.id, &post, true)).await, 2, "repeated");
         soon(subscribe(&stream, LogId::Group(group.id))).await;
         assert_eq!(soon(next_entry(&mut events)).await, whole(1));
         assert_eq!(soon(next_entry(&mut events)).await, whole(2), "read again, it comes whole");

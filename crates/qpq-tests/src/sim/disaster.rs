@@ -10,6 +10,7 @@ use qpq_core::store::Store as _;
 use qpq_core::store::memory::MemoryStore;
 use qpq_core::store::rows::{ConversationRow, GroupRow, Row as _};
 use qpq_proto::ids::{ContentHash, GroupId, MessageId, Seq};
+use qpq_server::store::group::Span;
 
 use super::agenda::{Event, SECOND};
 use super::oracle::Seen;
@@ -39,6 +40,8 @@ pub struct Excuses {
     pub poisoned: HashSet<ContentHash>,
     /// Whether a commit is to be spoilt, by its hash before that: who repeats it sends the same once more.
     spoils: HashMap<ContentHash, bool>,
+    /// By device and group: where a backup that the device was set back to ended, and how long the log was at that moment.
+    restores: Vec<(usize, GroupId, Seq, Seq)>,
     /// Devices that were set back.
     pub set_back: HashSet<usize>,
     /// The server was set back: positions in logs from before mean nothing any more.
@@ -53,6 +56,13 @@ impl Excuses {
                 self.holes.entry((index, group)).or_insert((Seq(seq.0 - 1), seq));
             }
         }
+    }
+
+    /// Whether a stay began and ended between a backup of the device and the moment when it was set back to that.
+    pub fn is_unheard_of(&self, index: usize, group: GroupId, span: Span) -> bool {
+        self.restores.iter().any(|(device, of, cursor, end)| {
+            (*device, *of) == (index, group) && *cursor <= span.joined && span.left.is_some_and(|left| left <= *end)
+        })
     }
 }
 
@@ -110,9 +120,11 @@ impl World {
         }
         for (group, log) in &oracle.logs {
             let cursor = GroupRow::load(&device.store, group)?.map_or(Seq(0), |row| row.cursor);
+            let end = Seq(log.entries.len() as u64);
+            oracle.excuses.restores.push((index, *group, cursor, end));
             let hole = oracle.excuses.holes.entry((index, *group)).or_insert((cursor, cursor));
             hole.0 = hole.0.min(cursor);
-            hole.1 = Seq(log.entries.len() as u64).max(hole.1);
+            hole.1 = end.max(hole.1);
         }
         Ok(())
     }

@@ -207,11 +207,8 @@ impl World {
         }
         for span in &log.spans[index] {
             let is_own = |id: &MessageId| self.oracle.written.get(id).is_some_and(|written| written.by == index);
-            let hole = self.hole(index, group, &row);
-            let excused = check_span(log, *span, &shown, hole, is_own)?;
-            // A stay that began and ended after the backup is one that this device has never heard of.
-            let is_unheard_of = span.left.is_some() && hole.is_some_and(|(from, _)| from <= span.joined);
-            if self.oracle.excuses.set_back.contains(&index) && is_unheard_of {
+            let excused = check_span(log, *span, &shown, self.hole(index, group, &row), is_own)?;
+            if self.oracle.excuses.is_unheard_of(index, group, *span) {
                 continue;
             }
             let told = self.oracle.seen[index].gaps;

@@ -26,15 +26,13 @@ const MOST_SEGMENTS: usize = 4;
 pub(super) fn bind(listen: SocketAddr, sockets: usize) -> io::Result<Vec<std::net::UdpSocket>> {
     let mut bound = vec![std::net::UdpSocket::bind(listen)?];
     share(&mut bound, sockets)?;
+    let mut is_enough = true;
     for socket in &bound {
-        let granted = receive_buffer::widen(socket)?;
-        if granted < receive_buffer::WANTED {
-            tracing::info!(
-                bytes = granted,
-                wanted = receive_buffer::WANTED,
-                "the system limits how many datagrams may wait; a busy server wants a larger net.core.rmem_max"
-            );
-        }
+        is_enough &= receive_buffer::widen(socket)?;
+    }
+    if !is_enough {
+        let wanted = receive_buffer::WANTED;
+        tracing::info!(wanted, "few datagrams may wait here; a busy server wants this much as net.core.rmem_max");
     }
     Ok(bound)
 }

@@ -77,6 +77,8 @@ pub struct Options {
 pub struct SqlCipherStore {
     writer: writer::Writer,
     readers: pool::Readers,
+    /// Reads files. What it has read nobody reads again soon, and must not push out of the other caches what is.
+    file_reader: pool::Readers,
     tail: Arc<tail::Tail>,
     quotas: Quotas,
     writable: Arc<AtomicBool>,
@@ -89,8 +91,9 @@ impl SqlCipherStore {
     /// [`DbError::WrongKey`] when the key does not open it, and all others of [`db::open`] and [`db::migrate`].
     pub fn open(path: &Path, key: &DbKey, options: Options) -> Result<Self, DbError> {
         let connection = migrated(path, key)?;
-        let readers = (0..READERS).map(|_| reader(path, key)).collect::<Result<Vec<Connection>, DbError>>()?;
-        let readers = pool::Readers::start(readers);
+        let readers = (0..READERS).map(|_| reader(path, key, READER_CACHE_KIB)).collect::<Result<Vec<_>, _>>()?;
+        let files = reader(path, key, FILE_READER_CACHE_KIB)?;
+        let readers = Reading { readers: pool::Readers::start(readers), files: pool::Readers::start(vec![files]) };
         Ok(Self::assemble(options, readers, |after, writable| writer::Writer::start(connection, after, writable)))
     }
 
@@ -101,20 +104,28 @@ impl SqlCipherStore {
     /// Those of [`Self::open`].
     pub fn open_inline(path: &Path, key: &DbKey, options: Options) -> Result<Self, DbError> {
         let connection = migrated(path, key)?;
-        let readers = pool::Readers::inline(reader(path, key)?);
+        let inline = |cache_kib| reader(path, key, cache_kib).map(pool::Readers::inline);
+        let readers = Reading { readers: inline(READER_CACHE_KIB)?, files: inline(FILE_READER_CACHE_KIB)? };
         Ok(Self::assemble(options, readers, |after, writable| writer::Writer::inline(connection, after, writable)))
     }
 
     fn assemble(
         options: Options,
-        readers: pool::Readers,
+        Reading { readers, files: file_reader }: Reading,
         writer: impl FnOnce(writer::After, Arc<AtomicBool>) -> writer::Writer,
     ) -> Self {
         let tail = Arc::new(tail::Tail::default());
         let writable = Arc::new(AtomicBool::new(true));
         let after = writer::After { on_commit: options.on_commit, tail: tail.clone(), observer: options.observer };
-        Self { writer: writer(after, writable.clone()), readers, tail, quotas: options.quotas, writable }
+        let writer = writer(after, writable.clone());
+        Self { writer, readers, file_reader, tail, quotas: options.quotas, writable }
     }
+}
+
+/// Who reads what.
+struct Reading {
+    readers: pool::Readers,
+    files: pool::Readers,
 }
 
 fn migrated(path: &Path, key: &DbKey) -> Result<Connection, DbError> {
@@ -124,13 +135,15 @@ fn migrated(path: &Path, key: &DbKey) -> Result<Connection, DbError> {
     Ok(connection)
 }
 
-fn reader(path: &Path, key: &DbKey) -> Result<Connection, DbError> {
-    db::open(path, key, &OpenOptions { cache_kib: READER_CACHE_KIB, read_only: false, ..OpenOptions::default() })
+fn reader(path: &Path, key: &DbKey, cache_kib: u32) -> Result<Connection, DbError> {
+    db::open(path, key, &OpenOptions { cache_kib, read_only: false, ..OpenOptions::default() })
 }
 
 /// Half the memory of a small server goes into not reading pages twice.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
 const READER_CACHE_KIB: u32 = 16 * 1024;
+/// The way to a part, and the part.
+const FILE_READER_CACHE_KIB: u32 = 1024;
 
 /// Reads that run at the same time. They are short; more connections would only divide the page cache.
 const READERS: usize = 3;

@@ -198,7 +198,7 @@ impl Store for SqlCipherStore {
     }
 
     fn read_blob(&self, name: BlobName, offset: u64, length: usize, now: Timestamp) -> Reply<Option<Vec<u8>>> {
-        self.readers.submit(move |connection| blobs::read(connection, name, offset, length, now))
+        self.file_reader.submit(move |connection| blobs::read(connection, name, offset, length, now))
     }
 
     fn sweep_blobs(&self, now: Timestamp) -> Reply<SweptBlobs> {
