@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::mls::group;
 use crate::request::{Purpose, Reply, Request};
 use crate::store::rows::{
-    EventRowKind, GroupRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishKind, WishRef, WishRow,
+    EventRowKind, GroupRow, JoinRow, OutboxRow, OwnRow, PendingCommit, Row as _, WishKind, WishRef, WishRow,
 };
 use crate::view::{ConversationId, ConversationState, MessageStatus};
 
@@ -111,7 +111,12 @@ impl Ctx<'_> {
                 // This device made it before, was set back, and has made it again: it comes into the first one.
                 self.delete_mls(group)?;
                 GroupRow::delete(self.store, &group)?;
-                self.request(Request::RejoinInfo(group), Purpose::ComeIn { group, was_in: true })?;
+                if JoinRow::of_group(self.store, group)?.is_empty() {
+                    self.request(Request::RejoinInfo(group), Purpose::ComeIn { group, was_in: true })?;
+                } else {
+                    // Somebody has removed it meanwhile, and added it again: that Welcome has waited for this answer.
+                    self.next_join(group)?;
+                }
             }
             CreateOutcome::Exists(existing) => {
                 // Somebody was faster; the Welcome to that group is in the inbox, and what was to be sent waits for it.

@@ -222,8 +222,10 @@ impl Delivery {
         let id = group::id(&public).map_err(invalid)?;
         let created = ContentHash::of(&new.group_info);
         if let Some(known) = self.groups.get(&id) {
-            assert_eq!(known.created, created, "two groups with one id");
-            return Ok(Reply::Created(CreateOutcome::Created { first: Seq(1) }));
+            // Made again by a device that was set back.
+            let is_same = known.created == created;
+            let outcome = if is_same { CreateOutcome::Created { first: Seq(1) } } else { CreateOutcome::Exists(id) };
+            return Ok(Reply::Created(outcome));
         }
         let state = group::state(&public).map_err(invalid)?;
         let creator = group::roster(&public).map_err(invalid)?[0];

@@ -157,6 +157,36 @@ fn a_device_learns_of_groups_that_its_backup_does_not_know() {
 }
 
 #[test]
+fn a_device_that_makes_a_group_again_takes_the_welcome_to_the_first_one() {
+    with_seeds(
+        |world| {
+            world.disconnect(0);
+            let group = world.create_group(0, "plans", &[1, 2]);
+            let backup: MemoryStore = world.nodes[0].store.clone();
+            world.connect(0);
+            world.quiesce();
+            let (alice, bob) = (world.nodes[0].identity, world.nodes[1].identity);
+            world.change(0, group, WishKind::SetAdmin { who: bob, is_admin: true });
+            world.send(1, group, "from bob");
+            world.send(2, group, "from carol");
+            world.quiesce();
+            world.disconnect(0);
+            world.change(1, group, WishKind::Remove { who: alice });
+            world.quiesce();
+            world.change(1, group, WishKind::Add { who: vec![alice] });
+            world.quiesce();
+            world.restore(0, Some(backup));
+            world.send(0, group, "from the backup");
+            world.connect(0);
+            world.quiesce();
+            assert!(world.history(1, group).contains(&"from the backup".to_owned()));
+            check_health(world, &[0, 1, 2], group);
+        },
+        &["alice", "bob", "carol"],
+    );
+}
+
+#[test]
 fn what_a_restored_server_has_forgotten_is_said_and_done_again() {
     with_seeds(
         |world| {
