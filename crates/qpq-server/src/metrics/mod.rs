@@ -134,7 +134,7 @@ impl Metrics {
             commits: new.counters_with("qpq_commits_total", "Commits submitted.", "outcome", labels::COMMITS),
             fanout: new.histogram("qpq_fanout_devices", "Online devices that one new entry was for.", COUNTS),
             deliveries: new.counter("qpq_deliveries_total", "Entries pushed to devices."),
-            delivered_bytes: new.counter("qpq_delivered_bytes_total", "Payload bytes pushed to devices."),
+            delivered_bytes: new.counter("qpq_delivered_bytes_total", "Payload bytes of the entries pushed to devices, echoes included."),
             delivery_lag: new.histogram(
                 "qpq_delivery_lag_seconds",
                 "Time from accepting an entry to pushing it to a device that was online by then; of each push the oldest entry.",
