@@ -187,6 +187,7 @@ mod tests {
         hub.close(DEVICE, &old);
         new.subscribe(LogId::Group(GROUP), Seq(0));
         hub.follow(GROUP, DEVICE, &new);
+        new.begin(LogId::Group(GROUP), Seq(0), Seq(0));
         hub.wake(&grown(1));
         assert!(matches!(new.take_work(), Work::Read(_)));
         hub.close(DEVICE, &new);

@@ -41,6 +41,8 @@ struct State {
 }
 
 struct Subscription {
+    /// The stay in a group whose entries it ends with began here: another one is another subscription. None: it has not begun.
+    stay: Option<Seq>,
     position: Seq,
     head: Seq,
     is_ready: bool,
@@ -72,11 +74,14 @@ pub struct Reading {
     pub position: Seq,
     pub head: Seq,
     pub membership: Option<Arc<Membership>>,
+    /// Of stays that began later nothing is read.
+    pub stay: Seq,
     roster: u64,
 }
 
 impl Mailbox {
-    /// Begins to listen; the position is the device's word. False: there are too many.
+    /// Listens, without giving anything before it [begins](Self::begin); the position is the device's word. False: there are
+    /// too many.
     pub fn subscribe(&self, log: LogId, after: Seq) -> bool {
         let mut state = self.state();
         if state.logs.len() >= limits::POSITIONS && !state.logs.contains_key(&log) {
@@ -84,9 +89,18 @@ impl Mailbox {
         }
         state.ready.retain(|ready| *ready != log);
         let roster = state.next_roster();
-        let fresh = Subscription { position: after, head: Seq(0), is_ready: false, membership: None, roster };
+        let (stay, head, is_ready, membership) = (None, Seq(0), false, None);
+        let fresh = Subscription { stay, position: after, head, is_ready, membership, roster };
         state.logs.insert(log, fresh);
         true
+    }
+
+    /// The log ends at `head` at least, and the device's present stay in the group began at `stay`.
+    pub fn begin(&self, log: LogId, head: Seq, stay: Seq) {
+        if let Some(subscription) = self.state().logs.get_mut(&log) {
+            subscription.stay = Some(stay);
+        }
+        self.grown(log, head, false);
     }
 
     pub fn unsubscribe(&self, log: LogId) {
@@ -113,7 +127,7 @@ impl Mailbox {
             subscription.membership = None;
             subscription.roster = next_roster;
         }
-        if subscription.head > subscription.position {
+        if subscription.stay.is_some() && subscription.head > subscription.position {
             state.mark_ready(log);
             self.changed.notify_one();
         }
@@ -149,9 +163,12 @@ impl Mailbox {
             return Work::KeyPackagesLow(left);
         }
         while let Some(log) = state.ready.pop_front() {
-            if let Some(subscription) = state.logs.get_mut(&log) {
+            if let Some(subscription) = state.logs.get_mut(&log)
+                && let Some(stay) = subscription.stay
+            {
                 subscription.is_ready = false;
                 return Work::Read(Reading {
+                    stay,
                     log,
                     position: subscription.position,
                     head: subscription.head,
@@ -252,8 +269,9 @@ mod tests {
     fn growth_during_a_read_is_not_lost() {
         let mailbox = Mailbox::default();
         assert!(mailbox.subscribe(LOG, Seq(0)));
-        assert!(reading(&mailbox).is_none());
-        mailbox.grown(LOG, Seq(2), false);
+        mailbox.grown(LOG, Seq(1), false);
+        assert!(reading(&mailbox).is_none(), "it has not begun");
+        mailbox.begin(LOG, Seq(2), Seq(0));
         mailbox.grown(LOG, Seq(3), false);
         let first = reading(&mailbox).expect("it has grown");
         assert!(reading(&mailbox).is_none(), "a log is taken once");
@@ -271,7 +289,7 @@ mod tests {
         let other = LogId::Group(qpq_proto::ids::GroupId([1; 16]));
         for log in [LOG, other] {
             mailbox.subscribe(log, Seq(0));
-            mailbox.grown(log, Seq(9), false);
+            mailbox.begin(log, Seq(9), Seq(0));
         }
         let first = reading(&mailbox).expect("the inbox");
         mailbox.reached(&first, Seq(5), false);
@@ -283,7 +301,7 @@ mod tests {
     fn a_membership_from_before_a_change_is_not_kept() {
         let mailbox = Mailbox::default();
         mailbox.subscribe(LOG, Seq(0));
-        mailbox.grown(LOG, Seq(1), false);
+        mailbox.begin(LOG, Seq(1), Seq(0));
         let first = reading(&mailbox).expect("it has grown");
         mailbox.grown(LOG, Seq(2), true);
         let head = qpq_proto::groups::Head { epoch: qpq_proto::ids::Epoch(0), seq: Seq(1) };
@@ -296,13 +314,13 @@ mod tests {
     fn a_membership_from_before_another_subscription_is_not_kept() {
         let mailbox = Mailbox::default();
         mailbox.subscribe(LOG, Seq(0));
-        mailbox.grown(LOG, Seq(1), false);
+        mailbox.begin(LOG, Seq(1), Seq(0));
         let first = reading(&mailbox).expect("it has grown");
         mailbox.grown(LOG, Seq(2), true);
         mailbox.subscribe(LOG, Seq(0));
         let head = qpq_proto::groups::Head { epoch: qpq_proto::ids::Epoch(0), seq: Seq(1) };
         mailbox.remember(&first, Membership { head, spans: vec![], acknowledged: Seq(0), context: None });
-        mailbox.grown(LOG, Seq(3), false);
+        mailbox.begin(LOG, Seq(3), Seq(0));
         assert!(reading(&mailbox).expect("it has grown again").membership.is_none());
     }
 

@@ -195,6 +195,10 @@ impl Open {
                     Some(membership) => {
                         let epoch = membership.head.epoch;
                         let lineage = membership.context.map(|context| Lineage { epoch, context });
+                        if !membership.is_current() && membership.visible_after(from).is_none() {
+                            // Nothing more comes of that stay; of another one the device hears in its inbox.
+                            self.drop_group(group);
+                        }
                         (membership.visible_head(), membership.acknowledged, membership.joined(), lineage)
                     }
                     None => {
@@ -206,7 +210,7 @@ impl Open {
         };
         // The device has come further than the inbox goes: the server was set back, and the inbox is read anew.
         let from = if from > head && log == LogId::Inbox { self.again(log)? } else { from };
-        self.mailbox.grown(log, head, false);
+        self.mailbox.begin(log, head, joined);
         let pending = self.service.acknowledgements.pending(self.device, log).unwrap_or_default();
         Ok(Subscribed { head, from, acknowledged: acknowledged.max(pending), joined, lineage })
     }
@@ -245,6 +249,8 @@ impl Open {
             None => store.membership(group, self.device).await?.ok_or_else(refuse::no_such_group)?,
         };
         membership.head.seq = membership.head.seq.max(reading.head);
+        // A device that was removed and added again has to hear from us where the new stay begins.
+        membership.spans.retain(|span| span.joined <= reading.stay);
         let Some((after, upto)) = membership.visible_after(reading.position) else {
             if membership.is_current() {
                 self.mailbox.remember(&reading, membership);

@@ -11,6 +11,17 @@ async fn seqs(pump: &mut Pump) -> Vec<u64> {
     push(pump).await.0
 }
 
+/// Those without what is said about key packages.
+async fn entries(pump: &mut Pump) -> Vec<u64> {
+    loop {
+        match pump.next().await.unwrap() {
+            Delivery::Entries { entries, .. } => return entries.iter().map(|entry| entry.seq.0).collect(),
+            Delivery::KeyPackagesLow(_) | Delivery::CaughtUp(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// The same, and whether they are the last ones of how many subscriptions.
 async fn push(pump: &mut Pump) -> (Vec<u64>, Option<u32>) {
     match pump.next().await.unwrap() {
@@ -55,6 +66,37 @@ async fn a_stream_delivers_what_is_there_and_what_comes() {
         "what was meant for bob stays readable"
     );
     assert_eq!(seqs(&mut pump).await, [2, 3, 4]);
+}
+
+#[tokio::test]
+async fn another_stay_is_another_subscription() {
+    let world = World::new().await;
+    let (alice, bob) = (world.device("alice").await, world.device("bob").await);
+    let mut group = alice.group(1, GroupKind::Group);
+    let new = group.creation(&world.service, &[&bob]).await;
+    world.service.create_group(&alice.caller, new).await.unwrap();
+    group.merge();
+    let log = LogId::Group(group.id);
+    let (stream, mut pump) = world.service.open_stream(&bob.caller);
+    assert_eq!(stream.subscribe(log, Seq(1), vec![]).await.unwrap().joined, Seq(1));
+    // Removed and added again before the pump looks.
+    let commit = group.remove(&bob);
+    group.submit(&world.service, commit).await.unwrap();
+    let commit = group.add(&world.service, &[&bob]).await;
+    group.submit(&world.service, commit).await.unwrap();
+    group.post(&world.service, "of the second stay").await.unwrap();
+    assert_eq!(entries(&mut pump).await, [2], "the end of the first stay");
+    assert_eq!(pump.heads().positions(), []);
+    assert_eq!(stream.subscribe(log, Seq(2), vec![]).await.unwrap().joined, Seq(3));
+    assert_eq!(entries(&mut pump).await, [4]);
+    // Followed when it is over.
+    let commit = group.remove(&bob);
+    group.submit(&world.service, commit).await.unwrap();
+    assert_eq!(entries(&mut pump).await, [5]);
+    assert_eq!(stream.subscribe(log, Seq(5), vec![]).await.unwrap().head, Seq(5));
+    let commit = group.add(&world.service, &[&bob]).await;
+    group.submit(&world.service, commit).await.unwrap();
+    assert_eq!(pump.heads().positions(), []);
 }
 
 #[tokio::test]
