@@ -7,12 +7,9 @@ use qpq_trust::TrustError;
 use qpq_trust::key_package;
 use qpq_trust::suite::Suite;
 
-use crate::store::key_package::{Published, StoredKeyPackage};
+use crate::store::key_package::{LOW_STOCK, Published, StoredKeyPackage};
 
 use super::{Caller, Service, refuse};
-
-/// One-time packages below which a device is asked for more.
-pub const LOW_STOCK: u32 = 20;
 
 impl Service {
     /// Adds to the stock of the caller's device; answers what it is then, in the default suite.

@@ -30,6 +30,9 @@ pub struct Claimed {
     pub device: DeviceId,
     pub package: Vec<u8>,
     pub last_resort: bool,
-    /// One-time packages of this suite that the device has left.
+    /// One-time packages of this suite that the device has left, counted up to [`LOW_STOCK`].
     pub left: u32,
 }
+
+/// With fewer one-time packages than this a device is asked for more; how many more there are nobody asks often.
+pub const LOW_STOCK: u32 = 20;

@@ -118,7 +118,8 @@ pub trait Store: Send + Sync + 'static {
     fn membership(&self, group: GroupId, device: DeviceId) -> Reply<Option<Membership>>;
     /// Entries after `after` up to and including `upto`; who may see them is the caller's to know.
     fn read_group(&self, group: GroupId, after: Seq, upto: Seq, limit: ReadLimit) -> Reply<Batch>;
-    /// The newest position of a device's inbox, and its stock as in [`Self::stock`], for a device that comes back.
+    /// The newest position of a device's inbox, and its stock as in [`Self::stock`] but counted up to
+    /// [`LOW_STOCK`](key_package::LOW_STOCK), for a device that comes back.
     fn inbox_and_stock(&self, device: DeviceId, suite: u16, now: Timestamp) -> Reply<(InboxHead, u32)>;
     /// Entries of a device's inbox after `after`.
     fn read_inbox(&self, device: DeviceId, after: Seq, limit: ReadLimit) -> Reply<Batch>;

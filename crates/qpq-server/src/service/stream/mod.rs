@@ -11,9 +11,9 @@ use qpq_proto::stream::{Entry, Lineage, LogId, Mark, Position, Subscribed};
 use qpq_proto::time::Timestamp;
 use qpq_trust::suite::Suite;
 
+use crate::store::key_package::LOW_STOCK;
 use crate::store::log::{Batch, ReadLimit};
 
-use super::keys::LOW_STOCK;
 use super::{Caller, Service, refuse};
 use mailbox::{Mailbox, Reading, Whisper, Work};
 

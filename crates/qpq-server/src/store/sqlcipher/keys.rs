@@ -6,7 +6,7 @@ use qpq_proto::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::StoreError;
-use crate::store::key_package::{Claimed, Published, StoredKeyPackage};
+use crate::store::key_package::{Claimed, LOW_STOCK, Published, StoredKeyPackage};
 
 use super::row::{self, Number};
 use super::tx::Tx;
@@ -68,6 +68,16 @@ pub fn stock(connection: &Connection, device: DeviceId, suite: u16, now: Timesta
     Ok(count.query_row(params![device.0, Number(now.0), suite], |row| row.get(0))?)
 }
 
+/// The same, counted up to [`LOW_STOCK`].
+pub fn low_stock(connection: &Connection, device: DeviceId, suite: u16, now: Timestamp) -> Result<u32, StoreError> {
+    let mut count = connection.prepare_cached(
+        "SELECT count(*) FROM (
+             SELECT 1 FROM key_packages
+             WHERE device = ?1 AND suite = ?3 AND last_resort = 0 AND package IS NOT NULL AND expires > ?2 LIMIT ?4)",
+    )?;
+    Ok(count.query_row(params![device.0, Number(now.0), suite, LOW_STOCK], |row| row.get(0))?)
+}
+
 fn all_stock(connection: &Connection, device: DeviceId, now: Timestamp) -> Result<u64, StoreError> {
     let mut count = connection.prepare_cached(
         "SELECT count(*) FROM key_packages
@@ -102,5 +112,5 @@ fn claim_for(tx: &Tx<'_>, device: DeviceId, suite: u16, now: Timestamp) -> Resul
     if !last_resort && !is_on(Mutation::ClaimTwice) {
         tx.prepare_cached("UPDATE key_packages SET package = NULL WHERE id = ?1")?.execute([id])?;
     }
-    Ok(Some(Claimed { device, package, last_resort, left: stock(tx, device, suite, now)? }))
+    Ok(Some(Claimed { device, package, last_resort, left: low_stock(tx, device, suite, now)? }))
 }

@@ -172,7 +172,7 @@ impl Store for SqlCipherStore {
 
     fn inbox_and_stock(&self, device: DeviceId, suite: u16, now: Timestamp) -> Reply<(InboxHead, u32)> {
         self.readers.submit(move |connection| {
-            Ok((inbox::head(connection, device)?, keys::stock(connection, device, suite, now)?))
+            Ok((inbox::head(connection, device)?, keys::low_stock(connection, device, suite, now)?))
         })
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use qpq_proto::time::Timestamp;
 
-use crate::store::key_package::{Published, StoredKeyPackage};
+use crate::store::key_package::{LOW_STOCK, Published, StoredKeyPackage};
 
 use super::world::{NOW, World, device, identity};
 
@@ -57,6 +57,19 @@ async fn a_device_has_one_last_resort_and_a_quota() {
     let many = (10..61).map(|number| package(number, false)).collect();
     assert_eq!(world.store.publish(device(1), many, NOW).await, Ok(Published::QuotaExceeded));
     assert_eq!(world.store.stock(device(1), 1, NOW).await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_stock_is_counted_until_it_is_enough() {
+    let world = World::new();
+    world.account(1).await;
+    let many = LOW_STOCK as u8 + 2;
+    world.store.publish(device(1), (0..many).map(|number| package(number, false)).collect(), NOW).await.unwrap();
+    assert_eq!(world.store.stock(device(1), 1, NOW).await, Ok(LOW_STOCK + 2));
+    for left in [LOW_STOCK, LOW_STOCK, LOW_STOCK - 1, LOW_STOCK - 2] {
+        assert_eq!(world.store.claim(identity(1), 1, NOW).await.unwrap()[0].left, left);
+        assert_eq!(world.store.inbox_and_stock(device(1), 1, NOW).await.unwrap().1, left);
+    }
 }
 
 #[tokio::test]
