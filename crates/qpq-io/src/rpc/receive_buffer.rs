@@ -41,16 +41,16 @@ mod tests {
 
     #[test]
     fn a_buffer_grows_as_far_as_the_system_allows() {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let size = || SockRef::from(&socket).recv_buffer_size().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let size = || SockRef::from(&socket).recv_buffer_size().expect("a size");
         let before = size();
-        let is_all = widen(&socket).unwrap();
+        let is_all = widen(&socket).expect("a size");
         assert!(size() >= before);
         if cfg!(target_os = "linux") {
             assert_eq!(size(), booked(WANTED.min(most())).max(before));
         }
         assert_eq!(is_all, size() >= booked(WANTED));
         let after = size();
-        assert_eq!((widen(&socket).unwrap(), size()), (is_all, after));
+        assert_eq!((widen(&socket).expect("a size"), size()), (is_all, after));
     }
 }

@@ -165,8 +165,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_kernel_says_what_it_drops() {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = socket.local_addr().unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let to = socket.local_addr().expect("its address");
         let process = Process::declare(&mut Declare::default());
         let dropped = || {
             process.refresh();
