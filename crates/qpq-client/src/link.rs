@@ -476,26 +476,46 @@ mod tests {
         assert!(is_fresh_start(Some(LONGEST_PAUSE), true));
     }
 
+    /// Connected to a server that never answers anything.
+    fn live(silence: Duration) -> Live {
+        let (session, stream) = wire::deaf();
+        Live {
+            session,
+            stream,
+            news: Rc::new(|_| ()),
+            waiting: VecDeque::new(),
+            calls: FuturesUnordered::new(),
+            transfers: Calls::default(),
+            subscriptions: FuturesUnordered::new(),
+            held: VecDeque::new(),
+            progress: Progress::default(),
+            stored: Stored::default(),
+            silence,
+        }
+    }
+
+    #[test]
+    fn a_broken_stream_is_left_at_once_whatever_is_held() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mut live = live(SILENCE);
+            let (_orders, orders) = mpsc::unbounded_channel();
+            let (incoming_tx, incoming) = mpsc::unbounded_channel();
+            live.subscriptions.push(Box::pin(std::future::pending()));
+            let _ = incoming_tx.send(Incoming::CaughtUp(1));
+            let _ = incoming_tx.send(Incoming::Broken(qpq_proto::Malformed::new("entry.echo", "is of nothing")));
+            let end = live.serve(orders, incoming).await;
+            assert!(matches!(end, End::Lost(Error::Offline(reason)) if reason.contains("broken")));
+        });
+    }
+
     /// The transport is fine; only the server's side of the stream has stopped.
     #[test]
     fn a_server_that_stops_pushing_is_left_however_much_is_ordered() {
         let silence = Duration::from_millis(50);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         tokio::task::LocalSet::new().block_on(&runtime, async {
-            let (session, stream) = wire::deaf();
-            let mut live = Live {
-                session,
-                stream,
-                news: Rc::new(|_| ()),
-                waiting: VecDeque::new(),
-                calls: FuturesUnordered::new(),
-                transfers: Calls::default(),
-                subscriptions: FuturesUnordered::new(),
-                held: VecDeque::new(),
-                progress: Progress::default(),
-                stored: Stored::default(),
-                silence,
-            };
+            let mut live = live(silence);
             let (orders_tx, orders) = mpsc::unbounded_channel();
             let (incoming_tx, incoming) = mpsc::unbounded_channel();
             let mut last = Instant::now();

@@ -167,3 +167,21 @@ pub fn acknowledge(stream: &stream::Client, positions: &[Position]) -> impl Futu
         let _ = sent.promise.await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_of_nothing_that_was_sent_breaks_the_stream_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (incoming_tx, mut incoming) = mpsc::unbounded_channel();
+            let sink: event_sink::Client = capnp_rpc::new_client(Sink { incoming: incoming_tx, sent: Sent::default() });
+            let mut push = sink.push_request();
+            push.get().init_entries(1).get(0).set_echo(&[7; 32]);
+            assert!(push.send().await.is_err());
+            assert!(matches!(incoming.recv().await, Some(Incoming::Broken(_))));
+        });
+    }
+}

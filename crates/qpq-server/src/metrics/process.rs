@@ -1,4 +1,5 @@
-//! The process as the operating system sees it, under the names that all exporters use. Linux only; elsewhere it is zero.
+//! The process as the operating system sees it: under the names that all exporters use, and under our own what those do not
+//! know. Linux only; elsewhere it is zero.
 
 use std::collections::HashSet;
 use std::fs;
